@@ -1,0 +1,149 @@
+// swift-tools-version: 6.2
+// The import table of the project: targets stand in dependency order, and a target may import
+// only what its line names (`swift build --explicit-target-dependency-import-check error`).
+// docs/architecture.md tells what each room is for.
+import PackageDescription
+
+/// `LAMINA_PARTS=core` leaves out everything that needs a package: the store core builds and tests in seconds.
+let coreOnly = Context.environment["LAMINA_PARTS"] == "core"
+
+let strict: [SwiftSetting] = [
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .treatAllWarnings(as: .error),
+]
+
+func room(_ floor: String, _ name: String, _ dependencies: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: dependencies, path: "Sources/\(floor)/\(name)", swiftSettings: strict)
+}
+
+func main(_ name: String, _ path: String, _ dependencies: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: dependencies, path: "Sources/\(path)", swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["TestSupport"], path: "Tests/\(name)", swiftSettings: strict)
+}
+
+// Libraries of the system; each has one home, named behind it.
+let system: [Target] = [
+    .systemLibrary(name: "CCrypto", path: "Sources/Protocol/CCrypto", pkgConfig: "libcrypto"),  // Model
+    .systemLibrary(name: "CZstd", path: "Sources/Protocol/CZstd", pkgConfig: "libzstd"),  // Compression
+    .systemLibrary(name: "CZlib", path: "Sources/Protocol/CZlib", pkgConfig: "zlib"),  // Compression
+    .systemLibrary(name: "CSQLite", path: "Sources/Agent/CSQLite", pkgConfig: "sqlite3"),  // SliceStorage
+]
+
+// The store core: no package is needed to build or test it.
+let core: [Target] = [
+    room("Protocol", "Model", ["CCrypto"]),
+    room("Protocol", "Compression", ["CZstd", "CZlib"]),
+    room("Protocol", "Blobs", ["Model", "Compression"]),
+    room("Agent", "Volumes", ["Model"]),
+    room("Agent", "DiskImage", ["Model", "Compression", "Volumes"]),
+    room("Agent", "Storage", ["Model", "DiskImage", "Volumes"]),
+    room("Agent", "SliceStorage", ["Model", "Blobs", "Volumes", "DiskImage", "Storage", "CSQLite"]),
+    .target(
+        name: "TestSupport", dependencies: ["Model"], path: "Tests/TestSupport", swiftSettings: strict),
+    tests("ModelTests", ["Model"]),
+    tests("BlobsTests", ["Model", "Compression", "Blobs"]),
+    tests("DiskImageTests", ["Model", "Compression", "DiskImage", "Volumes"]),
+    tests("SliceStorageTests", ["Model", "Blobs", "Volumes", "DiskImage", "Storage", "SliceStorage"]),
+]
+
+let nio: Target.Dependency = .product(name: "NIOCore", package: "swift-nio")
+let posix: Target.Dependency = .product(name: "NIOPosix", package: "swift-nio")
+let tls: Target.Dependency = .product(name: "NIOSSL", package: "swift-nio-ssl")
+let crypto: Target.Dependency = .product(name: "Crypto", package: "swift-crypto")
+let log: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let arguments: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let everythingElse: [Target] = [
+    .systemLibrary(name: "CCurl", path: "Sources/Agent/CCurl", pkgConfig: "libcurl"),  // Fetch
+    .systemLibrary(name: "CSSH2", path: "Sources/Controller/CSSH2", pkgConfig: "libssh2"),  // Bootstrap
+    // Protocol: what both sides must agree on.
+    room("Protocol", "Wire", ["Model"]),
+    room(
+        "Protocol", "Identity",
+        ["Model", .product(name: "X509", package: "swift-certificates"), crypto, 
+         .product(name: "SwiftASN1", package: "swift-asn1")]),
+    room("Protocol", "Transport", ["Model", "Wire", nio, posix, tls]),
+    // Agent: holds bytes.
+    room("Agent", "HostCommand"),
+    room("Agent", "Disks", ["Model", "HostCommand"]),
+    room("Agent", "Fetch", ["Model", "CCurl"]),
+    room("Agent", "AgentService", ["Model", "Wire", "Storage", "DiskImage", "Volumes", "Fetch", "Disks", log]),
+    main(
+        "AgentMain", "Agent/AgentMain",
+        ["Model", "Wire", "Identity", "Transport", "Volumes", "Storage", "SliceStorage", "DiskImage", "Fetch", "Disks",
+         "HostCommand", "AgentService", arguments, log]),
+    // Controller: knows.
+    room(
+        "Controller", "Secrets",
+        ["Model", crypto, .product(name: "CryptoExtras", package: "swift-crypto")]),
+    room("Controller", "Inventory", ["Model", "Secrets", .product(name: "GRDB", package: "GRDB.swift")]),
+    room("Controller", "Scheduler", ["Model", "Inventory", log]),
+    room("Controller", "Bootstrap", ["Model", "CSSH2"]),
+    room("Controller", "AgentLink", ["Model", "Wire", log]),
+    room(
+        "Controller", "Operations",
+        ["Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Bootstrap", "Identity", log]),
+    room("Controller", "Console"),
+    room(
+        "Controller", "API",
+        ["Model", "Secrets", "Inventory", "Operations", "Console", nio, log,
+         .product(name: "Hummingbird", package: "hummingbird"),
+         .product(name: "HTTPTypes", package: "swift-http-types")]),
+    main(
+        "ControllerMain", "Controller/ControllerMain",
+        ["Model", "Wire", "Identity", "Transport", "Secrets", "Inventory", "Scheduler", "Bootstrap", "AgentLink",
+         "Operations", "API", arguments, log, tls,
+         .product(name: "Hummingbird", package: "hummingbird"),
+         .product(name: "HummingbirdTLS", package: "hummingbird"),
+         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")]),
+    main(
+        "CLI", "CLI",
+        ["Model", arguments, nio, tls, .product(name: "AsyncHTTPClient", package: "async-http-client"),
+         .product(name: "NIOHTTP1", package: "swift-nio")]),
+    tests("WireTests", ["Model", "Wire"]),
+    tests("IdentityTests", ["Model", "Identity"]),
+    tests("TransportTests", ["Model", "Wire", "Identity", "Transport"]),
+    tests("DisksTests", ["Model", "HostCommand", "Disks"]),
+    tests("FetchTests", ["Model", "Fetch"]),
+    tests("AgentServiceTests", ["Model", "Wire", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch", "Disks", "AgentService"]),
+    tests("InventoryTests", ["Model", "Secrets", "Inventory"]),
+    tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler"]),
+    tests("BootstrapTests", ["Model", "Bootstrap"]),
+    tests("OperationsTests", ["Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Operations", "Bootstrap", "Identity"]),
+    tests("APITests", ["Model", "Secrets", "Inventory", "Operations", "API", 
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdTesting", package: "hummingbird")]),
+    tests("CLITests", ["Model", "CLI"]),
+]
+
+let package = Package(
+    name: "lamina",
+    products: coreOnly
+        ? []
+        : [
+            .executable(name: "lamina-controller", targets: ["ControllerMain"]),
+            .executable(name: "lamina-agent", targets: ["AgentMain"]),
+            .executable(name: "lamina", targets: ["CLI"]),
+        ],
+    dependencies: coreOnly
+        ? []
+        : [
+            .package(url: "https://github.com/hummingbird-project/hummingbird.git", from: "2.28.1", traits: []),
+            .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
+            .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
+            .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
+            .package(url: "https://github.com/apple/swift-certificates.git", from: "1.21.1"),
+            .package(url: "https://github.com/apple/swift-asn1.git", from: "1.7.4"),
+            .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
+            .package(url: "https://github.com/apple/swift-argument-parser.git", from: "1.8.2"),
+            .package(url: "https://github.com/apple/swift-log.git", from: "1.16.2"),
+            .package(url: "https://github.com/apple/swift-http-types.git", from: "1.8.0"),
+            .package(url: "https://github.com/swift-server/async-http-client.git", from: "1.37.0"),
+            .package(url: "https://github.com/swift-server/swift-service-lifecycle.git", from: "2.13.0"),
+        ],
+    targets: system + core + (coreOnly ? [] : everythingElse),
+    swiftLanguageModes: [.v6])

@@ -1,0 +1,1 @@
+@main struct AgentMainMain { static func main() {} }

@@ -1,0 +1,1 @@
+@main struct CLIMain { static func main() {} }

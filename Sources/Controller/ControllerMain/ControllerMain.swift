@@ -1,0 +1,1 @@
+@main struct ControllerMainMain { static func main() {} }
