@@ -64,8 +64,10 @@ let everythingElse: [Target] = [
     room("Protocol", "Wire", ["Model"]),
     room(
         "Protocol", "Identity",
-        ["Model", .product(name: "X509", package: "swift-certificates"), crypto, 
-         .product(name: "SwiftASN1", package: "swift-asn1")]),
+        [
+            "Model", .product(name: "X509", package: "swift-certificates"), crypto,
+            .product(name: "SwiftASN1", package: "swift-asn1"),
+        ]),
     room("Protocol", "Transport", ["Model", "Wire", nio, posix, tls]),
     // Agent: holds bytes.
     room("Agent", "HostCommand"),
@@ -74,8 +76,11 @@ let everythingElse: [Target] = [
     room("Agent", "AgentService", ["Model", "Wire", "Storage", "DiskImage", "Volumes", "Fetch", "Disks", log]),
     main(
         "AgentMain", "Agent/AgentMain",
-        ["Model", "Wire", "Identity", "Transport", "Volumes", "Storage", "SliceStorage", "DiskImage", "Fetch", "Disks",
-         "HostCommand", "AgentService", arguments, log]),
+        [
+            "Model", "Wire", "Identity", "Transport", "Volumes", "Storage", "SliceStorage", "DiskImage", "Fetch",
+            "Disks",
+            "HostCommand", "AgentService", arguments, log,
+        ]),
     // Controller: knows.
     room(
         "Controller", "Secrets",
@@ -90,33 +95,47 @@ let everythingElse: [Target] = [
     room("Controller", "Console"),
     room(
         "Controller", "API",
-        ["Model", "Secrets", "Inventory", "Operations", "Console", nio, log,
-         .product(name: "Hummingbird", package: "hummingbird"),
-         .product(name: "HTTPTypes", package: "swift-http-types")]),
+        [
+            "Model", "Secrets", "Inventory", "Operations", "Console", nio, log,
+            .product(name: "Hummingbird", package: "hummingbird"),
+            .product(name: "HTTPTypes", package: "swift-http-types"),
+        ]),
     main(
         "ControllerMain", "Controller/ControllerMain",
-        ["Model", "Wire", "Identity", "Transport", "Secrets", "Inventory", "Scheduler", "Bootstrap", "AgentLink",
-         "Operations", "API", arguments, log, tls,
-         .product(name: "Hummingbird", package: "hummingbird"),
-         .product(name: "HummingbirdTLS", package: "hummingbird"),
-         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle")]),
+        [
+            "Model", "Wire", "Identity", "Transport", "Secrets", "Inventory", "Scheduler", "Bootstrap", "AgentLink",
+            "Operations", "API", arguments, log, tls,
+            .product(name: "Hummingbird", package: "hummingbird"),
+            .product(name: "HummingbirdTLS", package: "hummingbird"),
+            .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        ]),
     main(
         "CLI", "CLI",
-        ["Model", arguments, nio, tls, .product(name: "AsyncHTTPClient", package: "async-http-client"),
-         .product(name: "NIOHTTP1", package: "swift-nio")]),
+        [
+            "Model", arguments, nio, tls, .product(name: "AsyncHTTPClient", package: "async-http-client"),
+            .product(name: "NIOHTTP1", package: "swift-nio"),
+        ]),
     tests("WireTests", ["Model", "Wire"]),
     tests("IdentityTests", ["Model", "Identity"]),
     tests("TransportTests", ["Model", "Wire", "Identity", "Transport"]),
     tests("DisksTests", ["Model", "HostCommand", "Disks"]),
     tests("FetchTests", ["Model", "Fetch"]),
-    tests("AgentServiceTests", ["Model", "Wire", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch", "Disks", "AgentService"]),
+    tests(
+        "AgentServiceTests",
+        ["Model", "Wire", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch", "Disks", "AgentService"]),
     tests("InventoryTests", ["Model", "Secrets", "Inventory"]),
     tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler"]),
     tests("BootstrapTests", ["Model", "Bootstrap"]),
-    tests("OperationsTests", ["Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Operations", "Bootstrap", "Identity"]),
-    tests("APITests", ["Model", "Secrets", "Inventory", "Operations", "API", 
-        .product(name: "Hummingbird", package: "hummingbird"),
-        .product(name: "HummingbirdTesting", package: "hummingbird")]),
+    tests(
+        "OperationsTests",
+        ["Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Operations", "Bootstrap", "Identity"]),
+    tests(
+        "APITests",
+        [
+            "Model", "Secrets", "Inventory", "Operations", "API",
+            .product(name: "Hummingbird", package: "hummingbird"),
+            .product(name: "HummingbirdTesting", package: "hummingbird"),
+        ]),
     tests("CLITests", ["Model", "CLI"]),
 ]
 
