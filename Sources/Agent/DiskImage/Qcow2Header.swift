@@ -197,7 +197,9 @@ extension Qcow2Header {
             guard file.contains(table.start, table.count) else {
                 throw .corrupt(rule: "\(table.name) lies outside the file", offset: table.field)
             }
-            let range = table.start..<table.start + table.count
+            // Nothing shares a cluster with a table.
+            let clusters = (table.count + clusterBytes - 1) / clusterBytes
+            let range = table.start..<table.start + clusters * clusterBytes
             if let other = regions.first(where: { $0.range.overlaps(range) }) {
                 throw .corrupt(rule: "\(table.name) overlaps \(other.name)", offset: table.field)
             }
