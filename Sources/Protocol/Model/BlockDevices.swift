@@ -282,3 +282,17 @@ extension [String] {
         return filter { seen.insert($0).inserted }
     }
 }
+
+extension BlockDeviceFacts {
+    /// The types in what `wipefs --parsable --no-act` prints: `offset,uuid,label,type`, comments with `#`.
+    package static func signatures(wipefs text: String) -> [String] {
+        text.split(separator: "\n").filter { !$0.hasPrefix("#") }.compactMap { line in
+            line.split(separator: ",", omittingEmptySubsequences: false).last.map(String.init)
+        }
+    }
+
+    /// The device paths in `/proc/swaps`.
+    package static func swaps(table text: String) -> [String] {
+        text.split(separator: "\n").dropFirst().compactMap { $0.split(whereSeparator: \.isWhitespace).first.map(String.init) }
+    }
+}

@@ -61,7 +61,7 @@ package struct PrepareInput: Hashable, Sendable, Codable {
 
 /// Output of `prepare`.
 package struct PrepareOutput: Hashable, Sendable, Codable {
-    /// The UUID of the file system at the mount path, or `fsid:…` where it has none.
+    /// What tells the file system at the mount path from any other: `FileSystemIdentity`, such as `xfs:UUID`.
     package var fileSystemID: String
     /// Its type, such as `xfs`.
     package var fileSystem: String

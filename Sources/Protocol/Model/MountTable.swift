@@ -30,7 +30,7 @@ package struct MountTable: Hashable, Sendable {
     package init(_ mounts: [Mount]) { self.mounts = mounts }
 
     /// Reads mountinfo (proc(5)); lines that are not of its form are left out.
-    package init(mountInfo text: some StringProtocol) {
+    package init(mountInfo text: String) {
         mounts = text.split(separator: "\n").compactMap { line in
             let fields = line.split(separator: " ")
             // Optional fields end with a lone dash; then type, source and super options.
