@@ -151,7 +151,7 @@ package enum HostFiles {
         try sync(directory: directory)
     }
 
-    /// Removes a file durably; that it is not there is no error.
+    /// Removes a file durably; that it, or its directory, is not there is no error.
     package static func remove(_ path: String) throws(DisksError) {
         guard unlink(path) == 0 else {
             if errno == ENOENT { return }

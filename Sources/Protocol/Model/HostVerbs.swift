@@ -177,6 +177,13 @@ package struct InstanceInput: Hashable, Sendable, Codable {
         self.imageStorageID = imageStorageID
         self.restart = restart
     }
+
+    /// Reads the input; `restart` may be left out, so that the verb is easy to type on the host.
+    package init(from decoder: any Decoder) throws {
+        let fields = try decoder.container(keyedBy: CodingKeys.self)
+        imageStorageID = try fields.decode(ImageStorageID.self, forKey: .imageStorageID)
+        restart = try fields.decodeIfPresent(Bool.self, forKey: .restart) ?? false
+    }
 }
 
 /// Output of `start`, `stop` and `status`.
