@@ -120,13 +120,16 @@ let everythingElse: [Target] = [
     tests("IdentityTests", ["Model", "Identity"]),
     tests("TransportTests", ["Model", "Wire", "Identity", "Transport"]),
     tests("DisksTests", ["Model", "HostCommand", "Disks", "HostSetup"]),
+    .executableTarget(
+        name: "HostVerbTool", dependencies: ["Model", "HostCommand", "HostSetup"], path: "Tests/HostVerbTool",
+        swiftSettings: strict),
     tests("FetchTests", ["Model", "Fetch"]),
     tests(
         "AgentServiceTests",
         ["Model", "Wire", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch", "Disks", "AgentService"]),
     tests("InventoryTests", ["Model", "Secrets", "Inventory"]),
     tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler"]),
-    tests("BootstrapTests", ["Model", "Bootstrap"]),
+    tests("BootstrapTests", ["Model", "Bootstrap", "HostVerbTool"]),
     tests(
         "OperationsTests",
         ["Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Operations", "Bootstrap", "Identity"]),
