@@ -66,7 +66,9 @@ package struct Digest: Hashable, Sendable, Comparable {
     /// Appends the 32 bytes to `buffer`.
     package func append(to buffer: inout [UInt8]) {
         for word in [w0, w1, w2, w3] {
-            for shift in stride(from: 56, through: 0, by: -8) { buffer.append(UInt8(truncatingIfNeeded: word >> shift)) }
+            for shift in stride(from: 56, through: 0, by: -8) {
+                buffer.append(UInt8(truncatingIfNeeded: word >> shift))
+            }
         }
     }
 

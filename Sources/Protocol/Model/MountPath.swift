@@ -7,7 +7,8 @@ package struct MountPath: Hashable, Sendable, CustomStringConvertible {
 
     /// Directories of the system: neither they nor anything in them may be a mount path.
     private static let forbiddenTrees: [String] = [
-        "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run", "/sbin", "/sys",
+        "/bin", "/boot", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/proc", "/root", "/run", "/sbin",
+        "/sys",
         "/tmp", "/usr",
     ]
     /// Directories that hold other things than the system: only they themselves may not be a mount path.
@@ -36,7 +37,8 @@ package struct MountPath: Hashable, Sendable, CustomStringConvertible {
             MountPath.forbiddenAlone.contains(path)
             || (MountPath.forbiddenTrees + MountPath.forbiddenBelow).contains { path == $0 || path.hasPrefix($0 + "/") }
         guard !isForbidden else {
-            throw InvalidValue("'\(path)' belongs to the system; choose a directory of its own, such as /lamina or /srv/images")
+            throw InvalidValue(
+                "'\(path)' belongs to the system; choose a directory of its own, such as /lamina or /srv/images")
         }
         text = path
     }

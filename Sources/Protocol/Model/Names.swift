@@ -74,7 +74,8 @@ package struct HostAddress: Hashable, Sendable {
             return
         }
         let labels = given.split(separator: ".", omittingEmptySubsequences: false)
-        let fits = !given.isEmpty && given.utf8.count <= 253
+        let fits =
+            !given.isEmpty && given.utf8.count <= 253
             && labels.allSatisfy { label in
                 !label.isEmpty && label.utf8.count <= 63 && label.first != "-" && label.last != "-"
                     && label.utf8.allSatisfy { Ascii.isAlphanumeric($0) || $0 == 0x2d }

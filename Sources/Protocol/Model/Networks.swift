@@ -30,7 +30,9 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
         isV4 ? bytes[0] == 169 && bytes[1] == 254 : bytes[0] == 0xfe && bytes[1] & 0xc0 == 0x80
     }
     /// 224.0.0.0/4, ff00::/8, and the IPv4 broadcast address.
-    package var isMulticast: Bool { isV4 ? bytes[0] >= 224 && bytes[0] < 240 || bytes == [255, 255, 255, 255] : bytes[0] == 0xff }
+    package var isMulticast: Bool {
+        isV4 ? bytes[0] >= 224 && bytes[0] < 240 || bytes == [255, 255, 255, 255] : bytes[0] == 0xff
+    }
     /// 0.0.0.0/8, ::.
     package var isUnspecified: Bool { isV4 ? bytes[0] == 0 : bytes.allSatisfy { $0 == 0 } }
     /// RFC 1918, RFC 6598 and fc00::/7.
@@ -67,10 +69,13 @@ package struct IPAddress: Hashable, Sendable, CustomStringConvertible {
             let groups = half.split(separator: ":", omittingEmptySubsequences: false)
             for (place, group) in groups.enumerated() {
                 if group.contains(".") {
-                    guard place == groups.count - 1, index == halves.count - 1, let last = v4(String(group)) else { return nil }
+                    guard place == groups.count - 1, index == halves.count - 1, let last = v4(String(group)) else {
+                        return nil
+                    }
                     out += last
                 } else {
-                    guard (1...4).contains(group.utf8.count), let value = UInt16(group, radix: 16), group.first != "+" else {
+                    guard (1...4).contains(group.utf8.count), let value = UInt16(group, radix: 16), group.first != "+"
+                    else {
                         return nil
                     }
                     out += [UInt8(value >> 8), UInt8(value & 255)]
