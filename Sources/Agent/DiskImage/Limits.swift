@@ -1,0 +1,35 @@
+/// The bounds of this room. Source: docs/image-formats.md, "Bounds".
+enum Limits {
+    /// Bytes at the start of a file in which signatures are looked for; ISO 9660 has the last of them.
+    static let signatureByteCount = 40 << 10
+    /// Characters that must be text before a file counts as a JSON document.
+    static let textProbeByteCount = 512
+
+    /// The smallest and largest qcow2 cluster, as powers of two. Source: qcow2 specification, `cluster_bits`.
+    static let qcow2ClusterBits: ClosedRange<UInt32> = 9...21
+    /// The largest L1 table that is loaded.
+    static let qcow2L1BytesMax: UInt64 = 32 << 20
+    /// The largest reference count table. Source: qemu, `QCOW_MAX_REFTABLE_SIZE`.
+    static let qcow2RefcountTableBytesMax: UInt64 = 8 << 20
+    /// The most internal snapshots. Source: qemu, `QCOW_MAX_SNAPSHOTS`.
+    static let qcow2SnapshotCountMax: UInt32 = 65536
+    /// The most host clusters of a file: the map of what they are used for takes one bit of each, 32 MiB in all.
+    static let qcow2HostClusterCountMax: UInt64 = 1 << 28
+    /// Bytes of L2 tables that are checked before a file is accepted; later ones are checked as they are read.
+    static let qcow2CheckedL2BytesMax: UInt64 = 64 << 20
+    /// The piece of an L2 table that is read and kept at once.
+    static let qcow2L2PieceBytes = 64 << 10
+    /// Bytes of L2 pieces that are kept.
+    static let qcow2L2CacheBytes = 8 << 20
+    /// Bytes of decompressed clusters that are kept.
+    static let qcow2ClusterCacheBytes = 8 << 20
+    /// Decompressors that are kept when nobody uses them.
+    static let qcow2IdleDecoderCountMax = 16
+    /// L2 entries that one question for an extent looks at.
+    static let extentStepCountMax = 65536
+
+    /// The largest disk that is written as qcow2: its map takes one bit of each 64 KiB, 32 MiB in all.
+    static let renderedDiskBytesMax: UInt64 = 16 << 40
+    /// An ISO file may lack this much of what its volume descriptor says: padding that tools strip.
+    static let isoPaddingBytesMax: UInt64 = 150 * 2048
+}

@@ -1,0 +1,97 @@
+// Goal: verdicts in at most 2 s and 128 MiB for files that are hostile by their size.
+// Method: sparse files with tables as large as the format allows; the time is taken by `HostileQcow2.verdict`, the
+// peak of the process's memory here.
+import DiskImage
+import Foundation
+import Testing
+
+extension DiskImageTests {
+    @Suite struct LargeHostile {
+        /// A file of 512-byte clusters with an L1 table of 32 MiB: 4 Mi tables that map 128 GiB.
+        private func largestL1(_ scratch: Scratch, byteCount: UInt64, l2: (UInt64) -> UInt64) throws -> String {
+            let file = try SparseFile(scratch.file("l1.qcow2"), byteCount: byteCount)
+            let l1Offset: UInt64 = 1 << 20
+            try file.put([0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 2], at: 0)
+            try file.put([0, 0, 0, 9], at: 20)
+            try file.put(words: [128 << 30], at: 24)
+            try file.put([0, 0x40, 0, 0], at: 36)
+            try file.put(words: [l1Offset, 512], at: 40)
+            try file.put([0, 0, 0, 1], at: 56)
+            for part in 0..<UInt64(16) {
+                let first = part << 18
+                try file.put(words: (first..<first + 1 << 18).map(l2), at: l1Offset + first * 8)
+            }
+            return file.path
+        }
+
+        private func verdict(_ path: String) throws -> String {
+            let memory = try MemoryPeak()
+            let verdict = HostileQcow2.verdict(try FileSource(path))
+            #expect(try memory.growthBytes() < 128 << 20)
+            return verdict
+        }
+
+        @Test func fourMillionEmptyTables() throws {
+            let scratch = try Scratch()
+            let path = try largestL1(scratch, byteCount: 4 << 30) { (64 << 20) + $0 * 512 }
+            #expect(try verdict(path) == "taken")
+        }
+
+        @Test func fourMillionTimesOneTable() throws {
+            let scratch = try Scratch()
+            let path = try largestL1(scratch, byteCount: 4 << 30) { _ in 64 << 20 }
+            #expect(try verdict(path).hasPrefix("corrupt@1048584 an L2 table overlaps another table"))
+        }
+
+        @Test func moreClustersThanTheMapHolds() throws {
+            let scratch = try Scratch()
+            let path = try largestL1(scratch, byteCount: 129 << 30) { _ in 64 << 20 }
+            #expect(try verdict(path).hasPrefix("unsupported@20 qcow2 files of more than 268435456 clusters"))
+        }
+
+        /// A full table of one cluster, again and again: 512 MiB of disk from one cluster of data.
+        @Test func allTheSameCluster() throws {
+            let scratch = try Scratch()
+            let file = try SparseFile(scratch.file("same.qcow2"), byteCount: 1 << 20)
+            try file.put([0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 2], at: 0)
+            try file.put([0, 0, 0, 16], at: 20)
+            try file.put(words: [512 << 20], at: 24)
+            try file.put([0, 0, 0, 1], at: 36)
+            try file.put(words: [0x20000, 0x10000], at: 40)
+            try file.put([0, 0, 0, 1], at: 56)
+            try file.put(words: [0x30000], at: 0x20000)
+            try file.put(words: [UInt64](repeating: 0x40000, count: 8192), at: 0x30000)
+            #expect(try verdict(file.path).hasPrefix("corrupt@262144 guest cluster 1 lies in a cluster"))
+        }
+
+        /// The largest count table, full of places that are good but for the last.
+        @Test func oneMillionCountBlocks() throws {
+            let scratch = try Scratch()
+            let file = try SparseFile(scratch.file("counts.qcow2"), byteCount: 2 << 30)
+            try file.put([0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 2], at: 0)
+            try file.put([0, 0, 0, 9], at: 20)
+            try file.put(words: [1 << 20], at: 24)
+            try file.put([0, 0, 0, 64], at: 36)
+            try file.put(words: [512, 1024], at: 40)
+            try file.put([0, 0, 0x40, 0], at: 56)
+            try file.put(words: (0..<1 << 20).map { (64 << 20) + $0 * 512 }, at: 1024)
+            #expect(try verdict(file.path) == "taken")
+            try file.put(words: [3], at: 1024 + 8 * ((1 << 20) - 1))
+            #expect(try verdict(file.path).hasPrefix("corrupt@8389624 a reference count table entry has reserved bits"))
+        }
+
+        /// A header of 2 MiB full of empty extensions.
+        @Test func aQuarterMillionExtensions() throws {
+            let scratch = try Scratch()
+            let file = try SparseFile(scratch.file("extensions.qcow2"), byteCount: 16 << 20)
+            try file.put([0x51, 0x46, 0x49, 0xfb, 0, 0, 0, 2], at: 0)
+            try file.put([0, 0, 0, 21], at: 20)
+            try file.put(words: [1 << 20], at: 24)
+            try file.put([0, 0, 0, 1], at: 36)
+            try file.put(words: [2 << 20, 4 << 20], at: 40)
+            try file.put([0, 0, 0, 1], at: 56)
+            try file.put(words: [UInt64](repeating: 0x1234 << 32, count: (2 << 20) / 8 - 9), at: 72)
+            #expect(try verdict(file.path) == "taken")
+        }
+    }
+}
