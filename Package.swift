@@ -75,6 +75,7 @@ let everythingElse: [Target] = [
     // Agent: holds bytes.
     room("Agent", "HostCommand"),
     room("Agent", "Disks", ["Model", "HostCommand"]),
+    room("Agent", "HostSetup", ["Model", "CCrypto", "HostCommand", "Disks"]),
     room("Agent", "Fetch", ["Model", "CCurl"]),
     room("Agent", "AgentService", ["Model", "Wire", "Storage", "DiskImage", "Volumes", "Fetch", "Disks", log]),
     main(
@@ -82,7 +83,7 @@ let everythingElse: [Target] = [
         [
             "Model", "Wire", "Identity", "Transport", "Volumes", "Storage", "SliceStorage", "DiskImage", "Fetch",
             "Disks",
-            "HostCommand", "AgentService", arguments, log,
+            "HostCommand", "HostSetup", "AgentService", arguments, log,
         ]),
     // Controller: knows.
     room(
@@ -125,14 +126,17 @@ let everythingElse: [Target] = [
         path: "Tests/LinkTestSupport", swiftSettings: strict),
     tests("TransportTests", ["Model", "Wire", "Identity", "Transport", "LinkTestSupport", nio, posix, tls]),
     tests("AgentLinkTests", ["Model", "Wire", "Transport", "AgentLink", "LinkTestSupport", log]),
-    tests("DisksTests", ["Model", "HostCommand", "Disks"]),
+    tests("DisksTests", ["Model", "HostCommand", "Disks", "HostSetup"]),
+    .executableTarget(
+        name: "HostVerbTool", dependencies: ["Model", "HostCommand", "HostSetup"], path: "Tests/HostVerbTool",
+        swiftSettings: strict),
     tests("FetchTests", ["Model", "Fetch"]),
     tests(
         "AgentServiceTests",
         ["Model", "Wire", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch", "Disks", "AgentService"]),
     tests("InventoryTests", ["Model", "Secrets", "Inventory"]),
     tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler"]),
-    tests("BootstrapTests", ["Model", "Bootstrap"]),
+    tests("BootstrapTests", ["Model", "Bootstrap", "HostVerbTool"]),
     tests(
         "OperationsTests",
         ["Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Operations", "Bootstrap", "Identity"]),
