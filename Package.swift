@@ -30,6 +30,7 @@ let system: [Target] = [
     .systemLibrary(name: "CCrypto", path: "Sources/Protocol/CCrypto", pkgConfig: "libcrypto"),  // Model
     .systemLibrary(name: "CZstd", path: "Sources/Protocol/CZstd", pkgConfig: "libzstd"),  // Compression
     .systemLibrary(name: "CZlib", path: "Sources/Protocol/CZlib", pkgConfig: "zlib"),  // Compression
+    .systemLibrary(name: "CLinux", path: "Sources/Agent/CLinux"),  // Volumes
     .systemLibrary(name: "CSQLite", path: "Sources/Agent/CSQLite", pkgConfig: "sqlite3"),  // SliceStorage
 ]
 
@@ -38,12 +39,12 @@ let core: [Target] = [
     room("Protocol", "Model", ["CCrypto"]),
     room("Protocol", "Compression", ["CZstd", "CZlib"]),
     room("Protocol", "Blobs", ["Model", "Compression"]),
-    room("Agent", "Volumes", ["Model"]),
+    room("Agent", "Volumes", ["Model", "CLinux"]),
     room("Agent", "DiskImage", ["Model", "Compression", "Volumes"]),
     room("Agent", "Storage", ["Model", "DiskImage", "Volumes"]),
-    room("Agent", "SliceStorage", ["Model", "Blobs", "Volumes", "DiskImage", "Storage", "CSQLite"]),
+    room("Agent", "SliceStorage", ["Model", "Compression", "Blobs", "Volumes", "DiskImage", "Storage", "CSQLite"]),
     .target(
-        name: "TestSupport", dependencies: ["Model"], path: "Tests/TestSupport", swiftSettings: strict),
+        name: "TestSupport", dependencies: ["Model", "Volumes", "DiskImage"], path: "Tests/TestSupport", swiftSettings: strict),
     tests("ModelTests", ["Model"]),
     tests("BlobsTests", ["Model", "Compression", "Blobs"]),
     tests("DiskImageTests", ["Model", "Compression", "DiskImage", "Volumes"]),

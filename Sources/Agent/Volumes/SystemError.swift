@@ -9,3 +9,16 @@ extension VolumeError {
         }
     }
 }
+
+extension VolumeError {
+    /// The file is longer than the caller takes.
+    static var tooBig: Int32 { EFBIG }
+    /// The file ended before it should.
+    static var inputOutput: Int32 { EIO }
+    /// True: the file system is full, or the user's share of it.
+    package var isNoSpace: Bool { errno == ENOSPC || errno == EDQUOT }
+    /// True: nothing has this name.
+    package var isNotFound: Bool { errno == ENOENT }
+    /// True: something has this name already.
+    package var isExisting: Bool { errno == EEXIST }
+}

@@ -11,6 +11,16 @@ package struct Digest: Hashable, Sendable, Comparable {
     /// The number of bytes in a digest.
     package static let byteCount = 32
 
+    /// 32 zero bytes: a place holder until the digest is known. No content has it.
+    package static let zero = Digest(w0: 0, w1: 0, w2: 0, w3: 0)
+
+    /// The first eight bytes as a number: what indexes and filters go by.
+    package var prefix: UInt64 { w0 }
+
+    private init(w0: UInt64, w1: UInt64, w2: UInt64, w3: UInt64) {
+        (self.w0, self.w1, self.w2, self.w3) = (w0, w1, w2, w3)
+    }
+
     /// Creates a digest from exactly 32 bytes; `nil` for any other count.
     package init?(bytes: some Collection<UInt8>) {
         guard bytes.count == Digest.byteCount else { return nil }
