@@ -45,6 +45,15 @@ package struct PeerVerifier: Sendable {
         self.clock = clock
     }
 
+    /// Verifies the first certificate of a PEM text, and reads who it is for.
+    package func verify(pem: String) async throws(IdentityError) -> VerifiedPeer {
+        var serializer = DER.Serializer()
+        do { try serializer.serialize(CertificateFile.certificates(in: pem)[0]) } catch {
+            throw error as? IdentityError ?? .unreadable(what: "certificate", detail: "\(error)")
+        }
+        return try await verify(chain: [serializer.serializedBytes])
+    }
+
     /// Verifies the chain that a peer showed, its own certificate first, and reads who it is.
     package func verify(chain: [[UInt8]]) async throws(IdentityError) -> VerifiedPeer {
         guard !chain.isEmpty, chain.count <= IdentityLimits.chainCountMax else {
