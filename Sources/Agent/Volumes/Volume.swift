@@ -113,7 +113,9 @@ extension Volume {
     package func readAll(_ path: String, byteCountMax: Int) throws(VolumeError) -> [UInt8] {
         let file = try open(path, .read)
         let count = try file.size()
-        guard count <= UInt64(byteCountMax) else { throw VolumeError(call: "read", path: path, errno: VolumeError.tooBig) }
+        guard count <= UInt64(byteCountMax) else {
+            throw VolumeError(call: "read", path: path, errno: VolumeError.tooBig)
+        }
         let bytes = try file.readBytes(at: 0, count: Int(count))
         try file.close()
         return bytes

@@ -160,7 +160,9 @@ package struct BlobDirectory: Hashable, Sendable {
             }
             guard plain <= BlobLimits.frameByteCountMax,
                 shape.encoding == .zstd ? Int(shape.stored) < plain : Int(shape.stored) == plain
-            else { throw reader.malformed("a frame is not longer than its slices, nor is it longer than a frame may be") }
+            else {
+                throw reader.malformed("a frame is not longer than its slices, nor is it longer than a frame may be")
+            }
             directory.append(storedByteCount: Int(shape.stored), encoding: shape.encoding, slices: entries)
         }
         guard directory.endOfFrames == position else { throw reader.malformed("the directory follows the last frame") }

@@ -122,7 +122,8 @@ package struct BlobTrailer: Hashable, Sendable {
     /// Checks the directory's bytes against the name, and reads them.
     package func directory(decoding bytes: [UInt8]) throws(BlobError) -> BlobDirectory {
         guard Digest.sha256(bytes) == name else {
-            throw .malformed(MalformedBytes("the directory has the digest that names the blob", at: Int(directoryPosition)))
+            throw .malformed(
+                MalformedBytes("the directory has the digest that names the blob", at: Int(directoryPosition)))
         }
         do throws(MalformedBytes) {
             return try BlobDirectory(decoding: bytes, position: directoryPosition)

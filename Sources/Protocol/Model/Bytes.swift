@@ -122,7 +122,9 @@ package struct ByteReader {
     package mutating func text(byteCountMax: Int) throws(MalformedBytes) -> String {
         let start = base + offset
         let count = Int(try u16())
-        guard count <= byteCountMax else { throw MalformedBytes("the text has at most \(byteCountMax) bytes", at: start) }
+        guard count <= byteCountMax else {
+            throw MalformedBytes("the text has at most \(byteCountMax) bytes", at: start)
+        }
         let raw = try raw(count)
         guard let text = String(validating: raw, as: UTF8.self) else {
             throw MalformedBytes("the text is UTF-8", at: start)
@@ -136,7 +138,9 @@ package struct ByteReader {
     }
 
     private func need(_ count: Int) throws(MalformedBytes) {
-        guard count >= 0, count <= remaining else { throw malformed("\(count) more bytes are needed, \(remaining) are there") }
+        guard count >= 0, count <= remaining else {
+            throw malformed("\(count) more bytes are needed, \(remaining) are there")
+        }
     }
 
     private mutating func fixed<Value: FixedWidthInteger>(_ type: Value.Type) throws(MalformedBytes) -> Value {
