@@ -81,6 +81,7 @@ struct BootMount {
     }
 
     private func mount() throws(DisksError) {
+        guard try HostMounts.current().mount(at: mountPath.text) == nil else { return }
         do throws(HostCommandError) {
             try HostCommand("mount", [mountPath.text]).succeed()
         } catch { throw .mountFailed(error.description) }

@@ -13,10 +13,10 @@ package struct FileSystemIdentity: Hashable, Sendable {
     /// What an unprivileged process may still write.
     package let availableBytes: UInt64
 
-    // struct xfs_fsop_geom_v1 is 112 bytes with the UUID at 72 (XFS_IOC_FSGEOMETRY_V1, _IOR('X', 100, …)).
+    // struct xfs_fsop_geom_v1 is 112 bytes with the UUID at 64 (XFS_IOC_FSGEOMETRY_V1, _IOR('X', 100, …)).
     private static let xfsGeometryRequest: UInt = 0x8070_5864
     private static let xfsGeometryByteCount = 112
-    private static let xfsGeometryUUIDOffset = 72
+    private static let xfsGeometryUUIDOffset = 64
 
     /// Asks the kernel about the file system that holds `directory`.
     package init(of directory: borrowing OpenDirectory, mounts: MountTable) throws(DisksError) {
