@@ -53,6 +53,8 @@ package struct AgentSettings: Sendable {
     package var keepConfiguration: @Sendable ([UInt8]) throws(AgentFailure) -> Void = { _ in }
     /// Nil when the store works; else what is wrong.
     package var degradedReason: @Sendable () -> String? = { nil }
+    /// Ends the sessions that were idle for so many seconds; nil: by the port's own means.
+    package var expireSessions: (@Sendable (UInt64) throws(StorageError) -> [SessionID])?
     /// A number from 0 to 1, at random.
     package var random: @Sendable () -> Double = { 0.5 }
 
@@ -199,9 +201,13 @@ package final class AgentService: Sendable {
     package func expireIdle() async {
         let hours = configuration?.sessionExpiryHours ?? ServiceLimits.sessionExpiryHours
         let limit = UInt64(max(1, hours)) * 3600
-        let (store, runs, log) = (store, runs, log)
+        let (store, runs, log, expire) = (store, runs, log, settings.expireSessions)
         await threads.run {
             do throws(StorageError) {
+                if let expire {
+                    for session in try expire(limit) { log.info("session \(session) was idle and ended") }
+                    return
+                }
                 for session in try store.sessions() where session.idleSeconds >= limit && !runs.isRunning(session.id) {
                     log.info("session \(session.id) was idle for \(session.idleSeconds) s and ends")
                     try store.abandon(session.id)
