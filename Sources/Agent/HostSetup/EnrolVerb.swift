@@ -19,6 +19,8 @@ extension HostVerbs {
             throw HostVerbFailure(.badInput, "an agent needs at least one address to listen on")
         }
         var before = try configuration(of: input.imageStorageID)
+        let createsStore =
+            input.createsStore ?? before?.createsStore ?? !HostFiles.exists(input.mountPath.text + "/lamina/STORE")
         if before?.listenAddresses != input.listenAddresses { before = nil }
         let port: UInt16
         if let before { port = before.port } else { port = try freePort(for: input) }
@@ -29,7 +31,8 @@ extension HostVerbs {
         let (keyPEM, csrPEM) = try makeCSR(input.imageStorageID, kept)
         let settings = AgentConfiguration(
             imageStorageID: input.imageStorageID, mountPath: input.mountPath, fileSystemID: input.fileSystemID,
-            listenAddresses: input.listenAddresses, port: port, importDirectories: input.importDirectories)
+            listenAddresses: input.listenAddresses, port: port, importDirectories: input.importDirectories,
+            createsStore: createsStore)
         let text = String(decoding: try HostVerbs.encode(settings), as: UTF8.self) + "\n"
         try onHost { () throws(DisksError) in
             if keyPEM != kept { try HostFiles.write(keyPEM, to: made, secret) }

@@ -13,6 +13,8 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
     package var port: UInt16
     /// Directories below which imports from a host path may lie.
     package var importDirectories: [String]
+    /// Whether the agent makes a new store when there is none and it never had one. Left out: it does not.
+    package var createsStore: Bool?
 
     /// The name of the file in the instance's directory.
     package static let fileName = "agent.json"
@@ -22,8 +24,7 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
     /// Creates a configuration from its parts.
     package init(
         imageStorageID: ImageStorageID, mountPath: MountPath, fileSystemID: String, listenAddresses: [String],
-        port: UInt16,
-        importDirectories: [String]
+        port: UInt16, importDirectories: [String], createsStore: Bool? = nil
     ) {
         self.imageStorageID = imageStorageID
         self.mountPath = mountPath
@@ -31,5 +32,6 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
         self.listenAddresses = listenAddresses
         self.port = port
         self.importDirectories = importDirectories
+        self.createsStore = createsStore
     }
 }

@@ -117,17 +117,21 @@ package struct EnrolInput: Hashable, Sendable, Codable {
     package var listenAddresses: [String]
     /// Directories below which `hostPath` imports may lie.
     package var importDirectories: [String]
+    /// Whether the agent makes a new store when there is none; left out: when this is its first enrolment here and
+    /// there is none now.
+    package var createsStore: Bool?
 
     /// Creates the input from its parts.
     package init(
         imageStorageID: ImageStorageID, mountPath: MountPath, fileSystemID: String, listenAddresses: [String],
-        importDirectories: [String] = []
+        importDirectories: [String] = [], createsStore: Bool? = nil
     ) {
         self.imageStorageID = imageStorageID
         self.mountPath = mountPath
         self.fileSystemID = fileSystemID
         self.listenAddresses = listenAddresses
         self.importDirectories = importDirectories
+        self.createsStore = createsStore
     }
 }
 

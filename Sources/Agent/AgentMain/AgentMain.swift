@@ -1,1 +1,0 @@
-@main struct AgentMainMain { static func main() {} }
