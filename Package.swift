@@ -70,12 +70,13 @@ let everythingElse: [Target] = [
     // Agent: holds bytes.
     room("Agent", "HostCommand"),
     room("Agent", "Disks", ["Model", "HostCommand"]),
+    room("Agent", "HostSetup", ["Model", "HostCommand", "Disks"]),
     room("Agent", "Fetch", ["Model", "CCurl"]),
     room("Agent", "AgentService", ["Model", "Wire", "Storage", "DiskImage", "Volumes", "Fetch", "Disks", log]),
     main(
         "AgentMain", "Agent/AgentMain",
         ["Model", "Wire", "Identity", "Transport", "Volumes", "Storage", "SliceStorage", "DiskImage", "Fetch", "Disks",
-         "HostCommand", "AgentService", arguments, log]),
+         "HostCommand", "HostSetup", "AgentService", arguments, log]),
     // Controller: knows.
     room(
         "Controller", "Secrets",
@@ -107,7 +108,7 @@ let everythingElse: [Target] = [
     tests("WireTests", ["Model", "Wire"]),
     tests("IdentityTests", ["Model", "Identity"]),
     tests("TransportTests", ["Model", "Wire", "Identity", "Transport"]),
-    tests("DisksTests", ["Model", "HostCommand", "Disks"]),
+    tests("DisksTests", ["Model", "HostCommand", "Disks", "HostSetup"]),
     tests("FetchTests", ["Model", "Fetch"]),
     tests("AgentServiceTests", ["Model", "Wire", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch", "Disks", "AgentService"]),
     tests("InventoryTests", ["Model", "Secrets", "Inventory"]),
