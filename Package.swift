@@ -72,6 +72,7 @@ let everythingElse: [Target] = [
     // Agent: holds bytes.
     room("Agent", "HostCommand"),
     room("Agent", "Disks", ["Model", "HostCommand"]),
+    room("Agent", "HostSetup", ["Model", "HostCommand", "Disks"]),
     room("Agent", "Fetch", ["Model", "CCurl"]),
     room("Agent", "AgentService", ["Model", "Wire", "Storage", "DiskImage", "Volumes", "Fetch", "Disks", log]),
     main(
@@ -79,7 +80,7 @@ let everythingElse: [Target] = [
         [
             "Model", "Wire", "Identity", "Transport", "Volumes", "Storage", "SliceStorage", "DiskImage", "Fetch",
             "Disks",
-            "HostCommand", "AgentService", arguments, log,
+            "HostCommand", "HostSetup", "AgentService", arguments, log,
         ]),
     // Controller: knows.
     room(
@@ -118,7 +119,7 @@ let everythingElse: [Target] = [
     tests("WireTests", ["Model", "Wire"]),
     tests("IdentityTests", ["Model", "Identity"]),
     tests("TransportTests", ["Model", "Wire", "Identity", "Transport"]),
-    tests("DisksTests", ["Model", "HostCommand", "Disks"]),
+    tests("DisksTests", ["Model", "HostCommand", "Disks", "HostSetup"]),
     tests("FetchTests", ["Model", "Fetch"]),
     tests(
         "AgentServiceTests",
