@@ -87,7 +87,7 @@ let everythingElse: [Target] = [
         "Controller", "Secrets",
         ["Model", crypto, .product(name: "CryptoExtras", package: "swift-crypto")]),
     room("Controller", "Inventory", ["Model", "Secrets", .product(name: "GRDB", package: "GRDB.swift")]),
-    room("Controller", "Scheduler", ["Model", "Inventory", log]),
+    room("Controller", "Scheduler", ["Model", "Secrets", "Inventory", log]),
     room("Controller", "Bootstrap", ["Model", "CSSH2"]),
     room("Controller", "AgentLink", ["Model", "Wire", log]),
     room(
@@ -125,7 +125,7 @@ let everythingElse: [Target] = [
         "AgentServiceTests",
         ["Model", "Wire", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch", "Disks", "AgentService"]),
     tests("InventoryTests", ["Model", "Secrets", "Inventory"]),
-    tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler"]),
+    tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler", log]),
     tests("BootstrapTests", ["Model", "Bootstrap"]),
     tests(
         "OperationsTests",

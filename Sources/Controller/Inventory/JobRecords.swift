@@ -21,6 +21,8 @@ package struct JobStep: Codable, Sendable, Equatable {
     package var finishedAt: Timestamp?
     /// What the step found out, in JSON, for the steps after it and for its undo. Never a secret; not shown by the API.
     package var output: String?
+    /// Why it could not be undone; what it left is told in the job's error.
+    package var undoFailure: String?
 
     /// Creates a step that has not begun.
     package init(name: String) {
@@ -104,6 +106,14 @@ package struct JobRecord: Record, Equatable {
     package let createdAt: Timestamp
     package var updatedAt: Timestamp
     package var revision: Int
+
+    /// A running job shows the progress that was reported last.
+    package func showing(_ progress: (JobID) -> JobProgress?) -> JobRecord {
+        guard state == .running, let live = progress(id) else { return self }
+        var shown = self
+        shown.progress = live
+        return shown
+    }
 
     /// What the job is about.
     package var resource: ResourceReference { ResourceReference(type: resourceType, id: resourceID) }

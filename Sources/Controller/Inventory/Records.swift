@@ -14,6 +14,13 @@ package protocol Record: Codable, Sendable {
     var updatedAt: Timestamp { get set }
     /// Counts the changes; the ETag of the API.
     var revision: Int { get set }
+    /// The record with what is newer in memory than on disk: a running job's progress.
+    func showing(_ progress: (JobID) -> JobProgress?) -> Self
+}
+
+extension Record {
+    /// Most records are on the disk as they are.
+    package func showing(_ progress: (JobID) -> JobProgress?) -> Self { self }
 }
 
 /// How a kind of record is stored and listed.
@@ -28,6 +35,8 @@ package struct RecordShape: Sendable {
     package let sorts: Set<String>
     /// Columns that `search` looks into.
     package let searches: [String]
+    /// Filter columns whose values are `true` and `false`.
+    package var flags: Set<String> = []
 }
 
 /// A data center. Source: seed, "Data Center".
@@ -98,9 +107,13 @@ package struct ImageStorageRecord: Record, Equatable {
     /// The pinned SSH host key's fingerprint (`SHA256:…`); nil until the first contact.
     package var hostKey: String?
     package var credentialKind: CredentialKind
+    /// With whose rights the bundle works on the host; nil until the first contact.
+    package var hostScope: HostScope?
     package let diskMethod: DiskAccess
     /// The device as the admin named it (free disk only).
     package let diskDevice: String?
+    /// The disk as it was found at the first contact; compared again before anything is done to it.
+    package var diskChoice: DiskChoice?
     package let mountPath: String
     package let retrieveExistingImages: Bool
     package var imageSyncNetwork: String?
@@ -115,12 +128,15 @@ package struct ImageStorageRecord: Record, Equatable {
     package var agentVersion: String?
     package var storeID: StoreID?
     package var agentPort: Int?
+    package var certificateIssuedAt: Timestamp?
     package var certificateExpiresAt: Timestamp?
     /// As last reported.
     package var usage: StorageUsage?
     package var lastSeenAt: Timestamp?
     /// True when a changed host or credential waits for a reconnect.
     package var requiresReconnect: Bool
+    /// A job is deleting it; nothing else may begin.
+    package var isBeingDeleted: Bool
     package let createdAt: Timestamp
     package var updatedAt: Timestamp
     package var revision: Int
@@ -155,6 +171,7 @@ package struct ImageStorageRecord: Record, Equatable {
         state = .enabled
         status = .connecting
         requiresReconnect = false
+        isBeingDeleted = false
         self.createdAt = createdAt
         updatedAt = createdAt
         revision = 1
@@ -196,7 +213,7 @@ package struct ImageRecord: Record, Equatable {
     package static let shape = RecordShape(
         table: "image", kind: "image",
         filters: ["name", "imageStorageID", "type", "format", "status", "contentDigest", "exported"],
-        sorts: ["name", "createdAt", "updatedAt"], searches: ["name", "description"])
+        sorts: ["name", "createdAt", "updatedAt"], searches: ["name", "description"], flags: ["exported"])
     package let id: ImageID
     package let imageStorageID: ImageStorageID
     package var name: String

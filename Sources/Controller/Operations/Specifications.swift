@@ -211,15 +211,3 @@ package struct LogIn: Sendable {
     package var session: TokenRecord
     package var user: UserRecord
 }
-
-/// What the inventory knows of an idempotency key.
-package enum IdempotencyOutcome: Sendable, Equatable {
-    /// Never seen: go on, then `remember`.
-    case fresh
-    /// The same request was answered before.
-    case replay(StoredAnswer)
-    /// The key was used for another request.
-    case conflict
-    /// The first request with the key is still under way.
-    case inProgress
-}
