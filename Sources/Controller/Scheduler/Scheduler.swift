@@ -286,7 +286,6 @@ package actor Scheduler {
         let work = Task { () -> Result<String?, StepFailure> in
             do throws(StepFailure) { return .success(try await step.run(context)) } catch { return .failure(error) }
         }
-        if active[job.id]?.isCancelled == true { work.cancel() }
         let outcome = await interruptible(job.id, work)
         sink.finish()
         await writer.value
@@ -307,6 +306,8 @@ package actor Scheduler {
 
     private func beginUndo(_ job: JobRecord, _ failure: Failure?, at index: Int?) async throws(SchedulerError) {
         resetCounts(job.id)
+        // From here on nothing is to be cut short.
+        active[job.id]?.isCancelled = false
         try await change(job.id) { job, now in
             job.isUndoing = true
             job.state = .running
@@ -416,7 +417,7 @@ package actor Scheduler {
 
     private func interruptible<T: Sendable>(_ id: JobID, _ work: Task<T, Never>) async -> T {
         active[id]?.interrupt = { work.cancel() }
-        if isStopping { work.cancel() }
+        if isStopping || active[id]?.isCancelled == true { work.cancel() }
         let value = await work.value
         active[id]?.interrupt = nil
         return value
