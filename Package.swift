@@ -61,14 +61,17 @@ let everythingElse: [Target] = [
     .systemLibrary(name: "CCurl", path: "Sources/Agent/CCurl", pkgConfig: "libcurl"),  // Fetch
     .systemLibrary(name: "CSSH2", path: "Sources/Controller/CSSH2", pkgConfig: "libssh2"),  // Bootstrap
     // Protocol: what both sides must agree on.
-    room("Protocol", "Wire", ["Model"]),
+    .target(name: "CCRC32C", path: "Sources/Protocol/CCRC32C"),  // Wire
+    room("Protocol", "Wire", ["Model", "CCRC32C"]),
     room(
         "Protocol", "Identity",
         [
             "Model", .product(name: "X509", package: "swift-certificates"), crypto,
             .product(name: "SwiftASN1", package: "swift-asn1"),
         ]),
-    room("Protocol", "Transport", ["Model", "Wire", nio, posix, tls]),
+    room(
+        "Protocol", "Transport",
+        ["Model", "Wire", nio, posix, tls, .product(name: "NIOTLS", package: "swift-nio")]),
     // Agent: holds bytes.
     room("Agent", "HostCommand"),
     room("Agent", "Disks", ["Model", "HostCommand"]),
@@ -118,7 +121,11 @@ let everythingElse: [Target] = [
         ]),
     tests("WireTests", ["Model", "Wire"]),
     tests("IdentityTests", ["Model", "Identity"]),
-    tests("TransportTests", ["Model", "Wire", "Identity", "Transport"]),
+    .target(
+        name: "LinkTestSupport", dependencies: ["Model", "Wire", "Identity", "Transport"],
+        path: "Tests/LinkTestSupport", swiftSettings: strict),
+    tests("TransportTests", ["Model", "Wire", "Identity", "Transport", "LinkTestSupport", nio, posix, tls]),
+    tests("AgentLinkTests", ["Model", "Wire", "Transport", "AgentLink", "LinkTestSupport", log]),
     tests("DisksTests", ["Model", "HostCommand", "Disks", "HostSetup"]),
     tests("FetchTests", ["Model", "Fetch"]),
     tests(
