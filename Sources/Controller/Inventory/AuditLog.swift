@@ -49,7 +49,8 @@ extension AuditRecord {
     }
 
     init(_ row: Row) throws {
-        guard let outcome = AuditOutcome(rawValue: row["outcome"]), let previous = Digest(bytes: row["previousHash"] as Data),
+        guard let outcome = AuditOutcome(rawValue: row["outcome"]),
+            let previous = Digest(bytes: row["previousHash"] as Data),
             let hash = Digest(bytes: row["hash"] as Data)
         else { throw InventoryError.database("a line of the audit log is damaged") }
         self.init(
@@ -95,12 +96,15 @@ extension Inventory {
         }
         let before: Int64
         if let cursor {
-            guard let number = Int64(cursor) else { throw .badQuery(field: "cursor", detail: "not a cursor of this list") }
+            guard let number = Int64(cursor) else {
+                throw .badQuery(field: "cursor", detail: "not a cursor of this list")
+            }
             before = number
         } else {
             before = .max
         }
-        let records: [AuditRecord] = try await read { (transaction: Transaction<InventoryError>) throws(InventoryError) in
+        let records: [AuditRecord] = try await read {
+            (transaction: Transaction<InventoryError>) throws(InventoryError) in
             try transaction.run { db in
                 try Row.fetchAll(
                     db, sql: "SELECT * FROM audit WHERE sequence < ? ORDER BY sequence DESC LIMIT ?",

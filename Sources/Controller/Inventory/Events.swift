@@ -98,7 +98,8 @@ extension Transaction {
     func events(after sequence: Int64) throws(Failure) -> [EventRecord] {
         try run { db in
             try Row.fetchAll(
-                db, sql: "SELECT sequence, type, change, id, at FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?",
+                db,
+                sql: "SELECT sequence, type, change, id, at FROM event WHERE sequence > ? ORDER BY sequence LIMIT ?",
                 arguments: [sequence, InventoryLimits.eventsKept]
             ).compactMap { row in
                 guard let type = EventRecord.ResourceType(rawValue: row["type"]),

@@ -58,7 +58,8 @@ enum Backup {
     }
 
     private static func makeDurable(_ path: String) -> Result<Void, InventoryError> {
-        for (name, flags) in [(path, O_RDONLY), ((path as NSString).deletingLastPathComponent, O_RDONLY | O_DIRECTORY)] {
+        for (name, flags) in [(path, O_RDONLY), ((path as NSString).deletingLastPathComponent, O_RDONLY | O_DIRECTORY)]
+        {
             let file = open(name.isEmpty ? "." : name, flags | O_CLOEXEC)
             guard file >= 0 else { return .failure(.database("cannot open \(name)")) }
             defer { close(file) }

@@ -92,6 +92,8 @@ package struct JobRecord: Record, Equatable {
     package let resourceID: String
     /// What the job waits for while it is running or queued; for people.
     package var waitingFor: String?
+    /// What the admin should know although the job goes on.
+    package var notes: [String]
     /// The user's name.
     package let requestedBy: String
     /// JSON of the operation. Never a secret; not shown by the API.
@@ -133,6 +135,7 @@ package struct JobRecord: Record, Equatable {
         self.requestedBy = requestedBy
         self.arguments = arguments
         self.concurrencyKey = concurrencyKey
+        notes = []
         isUndoing = false
         isCancelRequested = false
         self.createdAt = createdAt

@@ -53,6 +53,13 @@ extension Transaction {
         }
     }
 
+    /// Uploads that an image is being made of.
+    package func uploads(of image: ImageID) throws(Failure) -> [UploadRecord] {
+        try run { db in
+            try Stored<UploadRecord>.filter(Column("imageID") == image.description).fetchAll(db).map(\.record)
+        }
+    }
+
     /// Images of a storage, in pages by id.
     package func images(
         ofStorage id: ImageStorageID, after: ImageID? = nil, limit: Int = 500

@@ -25,14 +25,17 @@ extension InventoryError {
             return
         }
         let words = failure.message ?? failure.resultCode.description
-        guard failure.extendedResultCode == .SQLITE_CONSTRAINT_UNIQUE
-            || failure.extendedResultCode == .SQLITE_CONSTRAINT_PRIMARYKEY
+        guard
+            failure.extendedResultCode == .SQLITE_CONSTRAINT_UNIQUE
+                || failure.extendedResultCode == .SQLITE_CONSTRAINT_PRIMARYKEY
         else {
             self = .database(words)
             return
         }
         // "UNIQUE constraint failed: dataCenter.name" (several columns are separated by commas).
-        let columns = words.split(separator: ":").last?.split(separator: ",").compactMap { $0.split(separator: ".").last }
+        let columns = words.split(separator: ":").last?.split(separator: ",").compactMap {
+            $0.split(separator: ".").last
+        }
         self = .notUnique(kind: kind, field: columns.map { $0.joined(separator: "+") } ?? "?")
     }
 }

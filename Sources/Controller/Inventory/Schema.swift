@@ -52,6 +52,7 @@ enum Schema {
             expiresAt TEXT NOT NULL, createdAt TEXT NOT NULL, updatedAt TEXT NOT NULL, revision INTEGER NOT NULL
         ) WITHOUT ROWID;
         CREATE INDEX uploadByStorage ON upload (imageStorageID, createdAt, id);
+        CREATE INDEX uploadByImage ON upload (imageID);
         CREATE INDEX uploadByExpiry ON upload (expiresAt, id);
         CREATE INDEX uploadByCreation ON upload (createdAt, id);
         CREATE INDEX uploadByUpdate ON upload (updatedAt, id);
@@ -59,7 +60,7 @@ enum Schema {
         CREATE TABLE job (
             id TEXT PRIMARY KEY NOT NULL, type TEXT NOT NULL, state TEXT NOT NULL, progress TEXT NOT NULL,
             steps TEXT NOT NULL, error TEXT, resourceType TEXT NOT NULL, resourceID TEXT NOT NULL, waitingFor TEXT,
-            requestedBy TEXT NOT NULL, arguments TEXT NOT NULL, concurrencyKey TEXT, isUndoing INTEGER NOT NULL,
+            notes TEXT NOT NULL, requestedBy TEXT NOT NULL, arguments TEXT NOT NULL, concurrencyKey TEXT, isUndoing INTEGER NOT NULL,
             isCancelRequested INTEGER NOT NULL, startedAt TEXT, finishedAt TEXT, createdAt TEXT NOT NULL,
             updatedAt TEXT NOT NULL, revision INTEGER NOT NULL
         ) WITHOUT ROWID;

@@ -1,126 +1,84 @@
 import AgentLink
 import Bootstrap
+import Identity
 import Inventory
 import Logging
 import Model
+import Scheduler
 import Secrets
-import Wire
-
-private let later = OperationError.internal(detail: "not built yet")
 
 /// What an admin can ask for.
 package final class Operations: Sendable {
     /// The records, for reading.
     package let inventory: Inventory
+    let rooms: Rooms
+    let passwords: Passwords
+    let logIns = Shared(LogInLimiter())
+    let uploadsBeingWritten = Shared<Set<UploadID>>([])
+    let allAgentsMustBeTold: Shared<Bool>
+    private let pings: Pings
 
-    /// Introduces the rooms to each other; nothing runs before `start`.
+    /// Introduces the rooms to each other; nothing runs before `run`.
+    /// - Parameters:
+    ///   - bundles: the agents that can be brought to hosts, one for each architecture.
+    ///   - sleep: pauses; throws when its task is cancelled.
+    ///   - resolve: addresses of a host's name.
     package init(
-        inventory: Inventory, agents: any AgentCalls, hosts: any HostBootstrap, authority: any CertificateSigning,
-        bundles: [BundleFile], clock: WallClock, randomness: Randomness, log: Logger
-    ) { self.inventory = inventory }
-
-    /// Resumes every unfinished job and runs the loops (ping, expiry, retention) until the task is cancelled; running jobs
-    /// are left as they are and go on at the next start.
-    package func run() async throws(OperationError) { throw later }
-}
-
-/// The CA, as Operations needs it.
-package protocol CertificateSigning: Sendable {
-    /// Signs an agent's request: the certificate names the storage in its SAN. Throws words for people.
-    func sign(requestPEM: String, for storage: ImageStorageID) throws(CertificateRefusal) -> SignedCertificate
-}
-
-/// A signed certificate and the roots that vouch for it.
-package struct SignedCertificate: Sendable {
-    package var certificatePEM: String
-    package var authorityPEM: String
-    package var issuedAt: Timestamp
-    package var expiresAt: Timestamp
-    /// Creates it from its parts.
-    package init(certificatePEM: String, authorityPEM: String, issuedAt: Timestamp, expiresAt: Timestamp) {
-        self.certificatePEM = certificatePEM
-        self.authorityPEM = authorityPEM
-        self.issuedAt = issuedAt
-        self.expiresAt = expiresAt
+        inventory: Inventory, agents: any AgentCalls, hosts: any HostBootstrap, authority: Authority,
+        bundles: [BundleFile], clock: WallClock, randomness: Randomness, log: Logger,
+        passwordCost: ScryptCost = .standard,
+        sleep: @escaping @Sendable (Duration) async throws -> Void = { try await Task.sleep(for: $0) },
+        resolve: @escaping @Sendable (String) async -> [IPAddress] = HostNames.resolve
+    ) {
+        self.inventory = inventory
+        rooms = Rooms(
+            inventory: inventory, agents: agents, hosts: hosts, authority: authority, bundles: bundles, clock: clock,
+            randomness: randomness, sleep: sleep, resolve: resolve, log: log)
+        passwords = Passwords(cost: passwordCost, randomness: randomness)
+        let rooms = self.rooms
+        // An agent may have missed what was changed while the controller was down.
+        allAgentsMustBeTold = Shared(true)
+        pings = Pings(rooms: rooms, allMustBeTold: allAgentsMustBeTold)
+        let scheduler = Scheduler(
+            inventory: inventory,
+            types: [
+                AddStandaloneStorage(rooms: rooms).type, ReconnectImageStorage(rooms: rooms).type,
+                DeleteImageStorage(rooms: rooms).type, AddImage(rooms: rooms).type, DeleteImage(rooms: rooms).type,
+            ],
+            clock: clock, randomness: randomness, log: log, sleep: sleep,
+            limit: { key in await rooms.limit(of: key) })
+        rooms.schedulerBox.withLock { $0 = scheduler }
     }
+
+    /// Goes on with every unfinished job and runs the loops (ping, expiry) until the task is cancelled; jobs that run then
+    /// are let go of as they are and go on at the next start.
+    package func run() async {
+        let rooms = self.rooms
+        let pings = self.pings
+        await withTaskGroup { group in
+            group.addTask { await rooms.scheduler.run() }
+            group.addTask { await pings.run() }
+            group.addTask { await Expiry(rooms: rooms).run() }
+        }
+    }
+
+    /// One round of pings; for those who drive the clock themselves.
+    package func pingOnce(within bound: Duration) async { await pings.round(within: bound) }
+
+    /// One round of expiry; for those who drive the clock themselves.
+    package func expireOnce() async { await Expiry(rooms: rooms).round() }
 }
 
-/// Why a request was not signed.
-package struct CertificateRefusal: Error, Sendable, Equatable {
-    package var detail: String
-    /// Creates the error.
-    package init(_ detail: String) { self.detail = detail }
-}
-
-extension Operations {
-    // Data centers
-    package func createDataCenter(name: String, description: String, caller: Caller) async throws(OperationError) -> DataCenterRecord { throw later }
-    package func updateDataCenter(_ id: DataCenterID, _ patch: NamePatch, ifMatch: Int?, caller: Caller) async throws(OperationError) -> DataCenterRecord { throw later }
-    package func deleteDataCenter(_ id: DataCenterID, caller: Caller) async throws(OperationError) { throw later }
-
-    // Image storages
-    package func probe(_ host: HostSpec, caller: Caller) async throws(OperationError) -> HostProbe { throw later }
-    package func addStandalone(_ spec: StandaloneSpec, caller: Caller) async throws(OperationError) -> (JobRecord, ImageStorageRecord) { throw later }
-    package func updateImageStorage(_ id: ImageStorageID, _ patch: StoragePatch, ifMatch: Int?, caller: Caller) async throws(OperationError) -> ImageStorageRecord { throw later }
-    /// The record's `requiresReconnect` is true afterwards.
-    package func setCredential(_ id: ImageStorageID, _ credential: HostCredential, caller: Caller) async throws(OperationError) -> ImageStorageRecord { throw later }
-    package func reconnect(_ id: ImageStorageID, caller: Caller) async throws(OperationError) -> (JobRecord, ImageStorageRecord) { throw later }
-    package func enableImageStorage(_ id: ImageStorageID, caller: Caller) async throws(OperationError) -> ImageStorageRecord { throw later }
-    package func disableImageStorage(_ id: ImageStorageID, caller: Caller) async throws(OperationError) -> ImageStorageRecord { throw later }
-    package func deleteImageStorage(_ id: ImageStorageID, force: Bool, caller: Caller) async throws(OperationError) -> (JobRecord, ImageStorageRecord) { throw later }
-    package func deleteImageStorages(_ ids: [ImageStorageID], force: Bool, caller: Caller) async throws(OperationError) -> [BulkResult<ImageStorageKind>] { throw later }
-    package func usage(_ id: ImageStorageID, caller: Caller) async throws(OperationError) -> StorageUsage { throw later }
-
-    // Images
-    package func addImage(_ spec: ImageSpec, caller: Caller) async throws(OperationError) -> (JobRecord, ImageRecord) { throw later }
-    package func updateImage(_ id: ImageID, _ patch: NamePatch, ifMatch: Int?, caller: Caller) async throws(OperationError) -> ImageRecord { throw later }
-    package func deleteImage(_ id: ImageID, caller: Caller) async throws(OperationError) -> (JobRecord, ImageRecord) { throw later }
-    package func deleteImages(_ ids: [ImageID], caller: Caller) async throws(OperationError) -> [BulkResult<ImageKind>] { throw later }
-    package func content(_ id: ImageID, format: ImageFormat, caller: Caller) async throws(OperationError) -> ImageContent { throw later }
-
-    // Uploads (tus)
-    package func createUpload(imageStorageID: ImageStorageID, byteCount: UInt64, fileName: String?, caller: Caller) async throws(OperationError) -> UploadRecord { throw later }
-    /// With the standing that the agent reports now.
-    package func upload(_ id: UploadID, caller: Caller) async throws(OperationError) -> UploadRecord { throw later }
-    /// `nextPiece` answers at most 1 MiB at a time, nil at the end; what arrived before it throws is kept. Codes: `upload-offset-mismatch`, `checksum-mismatch`, `upload-busy`.
-    package func writeUpload(_ id: UploadID, offset: UInt64, checksum: Digest?, caller: Caller, nextPiece: @escaping @Sendable () async throws -> [UInt8]?) async throws(OperationError) -> UploadRecord { throw later }
-    package func deleteUpload(_ id: UploadID, caller: Caller) async throws(OperationError) { throw later }
-
-    // Jobs
-    package func cancelJob(_ id: JobID, caller: Caller) async throws(OperationError) -> JobRecord { throw later }
-
-    // Accounts
-    /// Makes the account `admin` when there is no account at all; false: there was one.
-    package func firstAdmin(password: Secret) async throws(OperationError) -> Bool { throw later }
-    package func logIn(username: String, password: Secret, address: String) async throws(OperationError) -> LogIn { throw later }
-    package func logOut(caller: Caller) async throws(OperationError) { throw later }
-    package func authenticate(bearerToken: String, address: String) async throws(OperationError) -> Caller { throw later }
-    package func createAPIToken(name: String, description: String, role: Role?, expiresAt: Timestamp?, caller: Caller) async throws(OperationError) -> (Secret, TokenRecord) { throw later }
-    package func listAPITokens(_ query: Query, caller: Caller) async throws(OperationError) -> Page<TokenRecord> { throw later }
-    package func deleteAPIToken(_ id: TokenID, caller: Caller) async throws(OperationError) { throw later }
-    package func changeOwnPassword(current: Secret, new: Secret, caller: Caller) async throws(OperationError) { throw later }
-    package func listUsers(_ query: Query, caller: Caller) async throws(OperationError) -> Page<UserRecord> { throw later }
-    package func createUser(name: String, description: String, role: Role, password: Secret, caller: Caller) async throws(OperationError) -> UserRecord { throw later }
-    package func updateUser(_ id: UserID, description: String?, role: Role?, isEnabled: Bool?, password: Secret?, ifMatch: Int?, caller: Caller) async throws(OperationError) -> UserRecord { throw later }
-    package func deleteUser(_ id: UserID, caller: Caller) async throws(OperationError) { throw later }
-
-    // System parameters
-    package func listSystemParameters(caller: Caller) async throws(OperationError) -> [SystemParameter] { throw later }
-    package func systemParameter(_ name: String, caller: Caller) async throws(OperationError) -> SystemParameter { throw later }
-    package func setSystemParameter(_ name: String, _ value: SystemParameter.Value, ifMatch: Int?, caller: Caller) async throws(OperationError) -> SystemParameter { throw later }
-
-    // Audit
-    /// Newest first, and whether the whole chain of hashes is intact (`brokenAt`: the first line that is not).
-    package func auditLog(limit: Int, cursor: String?, caller: Caller) async throws(OperationError) -> (page: Page<AuditRecord>, brokenAt: Int64?) { throw later }
-
-    /// Reads: checks that the caller may see (viewer), then asks the inventory.
-    package func find<R: Record>(_ type: R.Type, _ id: ID<R.Kind>, caller: Caller) async throws(OperationError) -> R { throw later }
-    /// Reads a page: checks that the caller may see (viewer; users, tokens: not here), then asks the inventory. A bad query is `.invalid`.
-    package func list<R: Record>(_ type: R.Type, _ query: Query, caller: Caller) async throws(OperationError) -> Page<R> { throw later }
-
-    // Idempotency (24 hours; keys belong to the caller)
-    package func idempotent(key: String, caller: Caller, route: String, bodyDigest: Digest) async throws(OperationError) -> IdempotencyOutcome { throw later }
-    package func remember(key: String, caller: Caller, answer: StoredAnswer) async throws(OperationError) { throw later }
-    /// The request failed in a way that a repetition may cure: the key is free again.
-    package func forget(key: String, caller: Caller) async throws(OperationError) { throw later }
+extension Rooms {
+    /// How many jobs of a concurrency key may run at once: of a storage, as many as blobs may be uploaded to it at once.
+    func limit(of key: String) async -> Int {
+        let parts = key.split(separator: "/")
+        guard parts.count == 2, let id = try? ImageStorageID(parsing: String(parts[1])) else { return 1 }
+        do throws(InventoryError) {
+            return try await inventory.find(ImageStorageRecord.self, id)?.blobUploadConcurrency ?? 1
+        } catch {
+            log.error("a limit cannot be read", metadata: ["key": "\(key)", "error": "\(error)"])
+            return 1
+        }
+    }
 }

@@ -126,3 +126,21 @@ package enum Change<Value: Sendable>: Sendable {
 }
 
 extension Change: Equatable where Value: Equatable {}
+
+extension OperationError: InventoryFailing {
+    /// What the inventory's error means for the one who asked.
+    package init(_ error: InventoryError) {
+        self =
+            switch error {
+            case .notFound(let kind, let id): .notFound(kind: kind, id: id)
+            case .stale: .preconditionFailed
+            case .badQuery(let field, let detail): .invalid(field: field, detail: detail)
+            case .notUnique("image-storage", "hostAddress+mountPath"):
+                .conflict(
+                    code: "image-storage-exists", detail: "another image storage has this host and mount path")
+            case .notUnique(let kind, let field):
+                .conflict(code: "\(field)-taken", detail: "another \(kind) has the same \(field)")
+            case .database, .newerSchema, .secrets: .internal(detail: error.description)
+            }
+    }
+}

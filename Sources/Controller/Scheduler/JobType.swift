@@ -21,10 +21,16 @@ package struct StepContext: Sendable {
     /// Tells where the step is; may be called as often as one likes, from anywhere.
     package let report: @Sendable (JobProgress) -> Void
 
+    /// Tells the admin something that is no failure; kept with the step's end.
+    package let note: @Sendable (String) -> Void
+
     /// Creates a context.
-    package init(job: JobRecord, report: @escaping @Sendable (JobProgress) -> Void) {
+    package init(
+        job: JobRecord, report: @escaping @Sendable (JobProgress) -> Void, note: @escaping @Sendable (String) -> Void
+    ) {
         self.job = job
         self.report = report
+        self.note = note
     }
 
     /// The job's arguments.

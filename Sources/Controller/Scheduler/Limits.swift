@@ -18,6 +18,8 @@ package enum SchedulerLimits {
     package static let rateMilliseconds: Int64 = 1_000
     /// Between two looks at a job that another one waits for.
     package static let lookDelay: Duration = .milliseconds(100)
+    /// Notes that one step leaves.
+    package static let notesMax = 50
     /// Bytes of a step's output or a job's arguments.
     package static let jsonByteCountMax = 1 << 20
 }

@@ -12,6 +12,7 @@ final class ProgressSink: Sendable {
         var measuredBytes: UInt64
         var bytesPerSecond: UInt64 = 0
         var isFirst = true
+        var notes: [String] = []
     }
     /// The first report of an attempt and those at changes of phase; ended by `finish`.
     let phases: AsyncStream<JobProgress>
@@ -30,6 +31,15 @@ final class ProgressSink: Sendable {
 
     /// The last report.
     var latest: JobProgress { state.withLock { $0.latest } }
+
+    /// What the step had to say.
+    var notes: [String] { state.withLock { $0.notes } }
+
+    func note(_ words: String) {
+        state.withLock { state in
+            if state.notes.count < SchedulerLimits.notesMax { state.notes.append(words) }
+        }
+    }
 
     func finish() { continuation.finish() }
 

@@ -240,6 +240,7 @@ package actor Scheduler {
                 job.steps[index].output = output
                 job.waitingFor = nil
                 job.progress = sink.latest
+                job.notes += sink.notes
                 // A cancel that came while the last step ended comes too late only if this is committed first.
                 if isLast, !job.isCancelRequested { Scheduler.close(&job, .succeeded, at: now) }
             }
@@ -279,7 +280,7 @@ package actor Scheduler {
     private func attempt(
         _ job: JobRecord, _ step: JobStepType, _ sink: ProgressSink
     ) async -> Result<String?, StepFailure> {
-        let context = StepContext(job: job) { sink.report($0) }
+        let context = StepContext(job: job, report: { sink.report($0) }, note: { sink.note($0) })
         let writer = Task {
             for await progress in sink.phases { await self.keep(progress, of: job.id) }
         }
@@ -294,7 +295,7 @@ package actor Scheduler {
 
     // At a change of phase only, and not worth failing for: the next one, or the step's end, writes it again.
     private func keep(_ progress: JobProgress, of id: JobID) async {
-        do throws(SchedulerError) { 
+        do throws(SchedulerError) {
             try await change(id) { job, _ in
                 job.progress = progress
                 job.waitingFor = nil
@@ -332,7 +333,7 @@ package actor Scheduler {
         }
         var failure: StepFailure?
         if let undo = type.steps[index].undo {
-            let context = StepContext(job: job) { _ in }
+            let context = StepContext(job: job, report: { _ in }, note: { _ in })
             let work = Task { () -> StepFailure? in
                 do throws(StepFailure) { try await undo(context) } catch { return error }
                 return nil
