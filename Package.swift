@@ -103,6 +103,7 @@ let everythingElse: [Target] = [
             "Model", "Secrets", "Inventory", "Operations", "Console", nio, log,
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "HTTPTypes", package: "swift-http-types"),
+            .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
         ]),
     main(
         "ControllerMain", "Controller/ControllerMain",
@@ -163,6 +164,7 @@ let package = Package(
             .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
             .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
             .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
+            .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.35.0"),
             .package(url: "https://github.com/apple/swift-certificates.git", from: "1.21.1"),
             .package(url: "https://github.com/apple/swift-asn1.git", from: "1.7.4"),
             .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
