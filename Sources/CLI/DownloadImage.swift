@@ -18,7 +18,8 @@ struct DownloadImage: AsyncParsableCommand {
 
     @Argument(help: "The image's name or id.") var image: String
     @Option(help: "The container to write.") var format: Container = .raw
-    @Option(name: [.customShort("o"), .customLong("output-file")], help: "The file; '-' is standard output.",
+    @Option(
+        name: [.customShort("o"), .customLong("output-file")], help: "The file; '-' is standard output.",
         completion: .file())
     var file: String
     @Flag(help: "Replace FILE when it exists.") var replace = false
@@ -156,7 +157,9 @@ struct ContentDownload {
 
     /// A range that begins at the very end means that all had arrived before the last cut.
     private func completeHead(_ response: HTTPClientResponse, _ part: borrowing PartFile) throws(CLIError) -> Head? {
-        guard let total = response.headers.first(name: "content-range")?.split(separator: "/").last.flatMap({ UInt64($0) }),
+        guard
+            let total = response.headers.first(name: "content-range")?.split(separator: "/").last.flatMap({ UInt64($0) }
+            ),
             total == part.byteCount, let tag = response.headers.first(name: "etag"), tag == part.entityTag
         else { return nil }
         return Head(entityTag: tag, byteCount: total, digest: ContentDigestField.sha256(in: response.headers))

@@ -47,7 +47,8 @@ struct FileUpload {
         return Result(id: id, digest: digest, remembered: remembered)
     }
 
-    private func transfer(_ file: SourceFile, to location: String, from start: UInt64) async throws(CLIError) -> Digest {
+    private func transfer(_ file: SourceFile, to location: String, from start: UInt64) async throws(CLIError) -> Digest
+    {
         var hasher = FileHash()
         var line = ProgressLine()
         defer { line.clear() }

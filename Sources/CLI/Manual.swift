@@ -50,7 +50,9 @@ package enum ManualPage {
         let arguments = (command["arguments"].array ?? []).filter { $0["shouldDisplay"].bool ?? true }
         let positional = arguments.filter { $0["kind"].text == "positional" }
             .map { "<" + ($0["valueName"].text ?? "value") + ">" + ($0["isRepeating"].bool == true ? "..." : "") }
-        out += [".SS " + escaped(([full] + positional).joined(separator: " ")), escaped(command["abstract"].text ?? "")]
+        out += [
+            ".SS " + escaped(([full] + positional).joined(separator: " ")), escaped(command["abstract"].text ?? ""),
+        ]
         if let discussion = command["discussion"].text, !discussion.isEmpty { out += [".PP", escaped(discussion)] }
         for argument in arguments where !["help", "version"].contains(argument["valueName"].text ?? "") {
             out += [".TP", ".B " + escaped(label(argument)), escaped(description(argument))]
@@ -68,7 +70,9 @@ package enum ManualPage {
 
     private static func description(_ argument: JSONValue) -> String {
         var text = argument["abstract"].text ?? ""
-        if let value = argument["defaultValue"].text, argument["kind"].text == "option" { text += " Default: \(value)." }
+        if let value = argument["defaultValue"].text, argument["kind"].text == "option" {
+            text += " Default: \(value)."
+        }
         return text
     }
 

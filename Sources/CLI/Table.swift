@@ -89,7 +89,9 @@ package enum Table {
             guard let member = members[key] else { continue }
             if case .object(let inner) = member, !inner.isEmpty {
                 collect(member, prefix: name, into: &lines)
-            } else if case .list(let items) = member, items.contains(where: { if case .object = $0 { true } else { false } }) {
+            } else if case .list(let items) = member,
+                items.contains(where: { if case .object = $0 { true } else { false } })
+            {
                 for (index, item) in items.enumerated() { collect(item, prefix: "\(name)[\(index)]", into: &lines) }
             } else {
                 lines.append((name, cell(member, named: name)))

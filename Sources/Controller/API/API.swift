@@ -5,6 +5,7 @@
 // but those of open routes has an authenticated caller whose role was compared before the body was read; a request's JSON
 // has no field that its schema does not name; no body of an upload or a download is ever held whole.
 // Is not: a judge of what may be done (Operations), nor the owner of sockets and TLS (ControllerMain).
+import HTTPTypes
 import Hummingbird
 import Logging
 import Model
@@ -68,7 +69,7 @@ package struct LaminaAPI: Sendable {
             let allowed = routes.map(\.method)
             let others = [.get, .head, .post, .put, .patch, .delete, .options].filter { !allowed.contains($0) }
             for method in others {
-                router.on(routePath, method: method) { _, _ in
+                router.on(routePath, method: method) { _, _ -> Response in
                     throw APIError.methodNotAllowed(allowed.map(\.rawValue).sorted().joined(separator: ", "))
                 }
             }

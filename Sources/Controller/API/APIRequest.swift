@@ -40,7 +40,7 @@ struct APIRequest: Sendable {
     func id<Kind>(_ kind: String, _ type: ID<Kind>.Type = ID<Kind>.self) throws(APIError) -> ID<Kind> {
         let text = pathValue("id")
         do throws(InvalidValue) { return try ID<Kind>(parsing: text) } catch {
-            throw APIError(.notFound(kind: kind, id: String(text.prefix(80))))
+            throw APIError(OperationError.notFound(kind: kind, id: String(text.unicodeScalars.prefix(80))))
         }
     }
 

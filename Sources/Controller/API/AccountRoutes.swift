@@ -1,3 +1,4 @@
+import HTTPTypes
 import Inventory
 import Model
 import Operations
@@ -65,7 +66,8 @@ enum AccountRoutes {
         [
             Route(
                 .get, "/v1/api-tokens", "List API tokens; the tokens themselves are not kept.", access: .role(.admin),
-                parameters: tokens.parameters, answers: [.json(.ok, "A page.", APITokenView.schema.page("APITokenPage"))]
+                parameters: tokens.parameters,
+                answers: [.json(.ok, "A page.", APITokenView.schema.page("APITokenPage"))]
             ) { request in
                 let page = try await operations.listAPITokens(try tokens.query(request), caller: request.caller)
                 return .json(PageView(page, { APITokenView($0) }))

@@ -118,7 +118,8 @@ struct NewAPIToken: Codable, Sendable {
         "NewAPIToken",
         [
             .required("name", .name, "Its name."), .optional("description", .description, "Its description."),
-            .optional("role", .oneOf(Role.self), "What it allows, at most what its maker may; the maker's role when absent."),
+            .optional(
+                "role", .oneOf(Role.self), "What it allows, at most what its maker may; the maker's role when absent."),
             .optional("expiresAt", .dateTime, "When it ends; never when absent."),
         ])
 }

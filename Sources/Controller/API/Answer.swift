@@ -3,6 +3,7 @@ import Hummingbird
 import Inventory
 import Model
 import NIOCore
+import Operations
 
 /// What is sent back.
 struct Answer: Sendable {

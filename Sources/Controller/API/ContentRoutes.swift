@@ -18,7 +18,8 @@ enum ContentRoutes {
             name: "format", schema: .values("raw", "qcow2"), description: "The container; raw when absent."),
         RouteParameter(name: "Range", place: .header, schema: .text, description: "One range of bytes."),
         RouteParameter(
-            name: "If-Range", place: .header, schema: .text, description: "The ETag that the range is of; else all is sent."),
+            name: "If-Range", place: .header, schema: .text,
+            description: "The ETag that the range is of; else all is sent."),
         RouteParameter(
             name: "If-None-Match", place: .header, schema: .text, description: "ETags that need not be sent again."),
     ]
@@ -34,11 +35,13 @@ enum ContentRoutes {
             let description = method == .get ? "The content." : "The head that GET would have."
             return Route(
                 method, "/v1/images/{id}/content",
-                method == .get ? "Download an image's content." : "Ask for the length and the ETag of an image's content.",
+                method == .get
+                    ? "Download an image's content." : "Ask for the length and the ETag of an image's content.",
                 access: .role(.viewer), parameters: parameters,
                 answers: [
                     AnswerShape(
-                        status: .ok, description: description, contentType: "application/octet-stream", headers: headers),
+                        status: .ok, description: description, contentType: "application/octet-stream", headers: headers
+                    ),
                     AnswerShape(
                         status: .partialContent, description: "One range of it.",
                         contentType: "application/octet-stream", headers: headers),
@@ -62,7 +65,8 @@ enum ContentRoutes {
         }
     }
 
-    private static func answer(_ content: ImageContent, _ request: APIRequest, isHead: Bool) throws(APIError) -> Answer {
+    private static func answer(_ content: ImageContent, _ request: APIRequest, isHead: Bool) throws(APIError) -> Answer
+    {
         let tag = "\"\(content.etag)\""
         var headers = ContentHead.fields(content, tag: tag)
         if let field = request.header(.ifNoneMatch), EntityTag.contains(field, tag, isWeak: true) {
@@ -132,7 +136,9 @@ enum ContentHead {
     static func disposition(_ name: String) -> String {
         var plain = ""
         for scalar in name.unicodeScalars {
-            let isPlain = scalar.isASCII && (Ascii.isAlphanumeric(UInt8(scalar.value)) || " ._-+()".unicodeScalars.contains(scalar))
+            let isPlain =
+                scalar.isASCII
+                && (Ascii.isAlphanumeric(UInt8(scalar.value)) || " ._-+()".unicodeScalars.contains(scalar))
             plain.unicodeScalars.append(isPlain ? scalar : "_")
         }
         while plain.hasPrefix(".") || plain.hasPrefix(" ") { plain.removeFirst() }

@@ -1,3 +1,4 @@
+import HTTPTypes
 import Inventory
 import Model
 import Operations
@@ -71,7 +72,8 @@ enum DataCenterRoutes {
                 return .json(PageView(page, DataCenterView.init))
             },
             Route(
-                .post, "/v1/data-centers", "Add a data center.", access: .role(.admin), body: .json(NewDataCenter.schema),
+                .post, "/v1/data-centers", "Add a data center.", access: .role(.admin),
+                body: .json(NewDataCenter.schema),
                 answers: [.resource(.created, DataCenterView.schema)]
             ) { request in
                 let body = try request.decode(NewDataCenter.self)

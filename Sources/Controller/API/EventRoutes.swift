@@ -92,7 +92,8 @@ enum EventRoutes {
     private static func stream(
         _ events: AsyncStream<EventRecord>, into writer: inout any ResponseBodyWriter
     ) async throws {
-        let (items, feed) = AsyncStream.makeStream(of: Item.self, bufferingPolicy: .bufferingOldest(Limits.eventBacklogMax))
+        let (items, feed) = AsyncStream.makeStream(
+            of: Item.self, bufferingPolicy: .bufferingOldest(Limits.eventBacklogMax))
         let pump = Task {
             for await event in events {
                 // A reader that lags so far is let go: it resumes with Last-Event-ID, and misses nothing.

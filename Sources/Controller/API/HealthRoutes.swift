@@ -1,6 +1,7 @@
 import Console
 import HTTPTypes
 import Inventory
+import Logging
 import Operations
 
 /// What is open to everybody: health, metrics, the certificate authority and the page at `/`.

@@ -24,7 +24,8 @@ struct HostBody: Codable, Sendable {
     }
 
     static let port = Schema.integer(minimum: 1, maximum: 65535)
-    static let hostKeySchema = Schema.string(.init(countMax: 128, example: "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"))
+    static let hostKeySchema = Schema.string(
+        .init(countMax: 128, example: "SHA256:nThbg6kXUpJWGl7E1IGOCspRomTxdCARLviKw6E5SY8"))
     static let password = Schema.Field.secret("password", .text(max: 1024), "The user's password.")
     static let privateKey = Schema.Field.secret(
         "privateKey", .text(max: 64 << 10), "An OpenSSH or PEM private key (ed25519 or ECDSA) without a passphrase.")
@@ -36,7 +37,8 @@ struct HostBody: Codable, Sendable {
             .optional("sshPort", port, "The port of its SSH server; 22 when absent."),
             .optional("username", .text(max: 64), "root, or a user with sudo; root when absent."),
             password, privateKey,
-            .optional("hostKey", hostKeySchema, "The fingerprint of its SSH key; without it the first one seen is kept."),
+            .optional(
+                "hostKey", hostKeySchema, "The fingerprint of its SSH key; without it the first one seen is kept."),
         ], oneOf: ["password", "privateKey"])
 }
 
@@ -82,7 +84,9 @@ struct NewImageStorage: Codable, Sendable {
     func spec() throws(APIError) -> StandaloneSpec {
         let choice: DiskSpec
         if disk.method == DiskAccess.freeDisk.rawValue {
-            guard let device = disk.device else { throw .invalid("/disk/device", "name the free disk, such as /dev/vdb") }
+            guard let device = disk.device else {
+                throw .invalid("/disk/device", "name the free disk, such as /dev/vdb")
+            }
             choice = .freeDisk(device: device, serial: disk.serial)
         } else {
             guard disk.device == nil, disk.serial == nil else {

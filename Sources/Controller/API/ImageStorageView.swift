@@ -174,7 +174,8 @@ struct BulkItemView: Encodable, Sendable {
                     .object(
                         "BulkItem",
                         [
-                            .required("id", .uuid, "The id."), .optional("job", JobView.schema, "The job that does it."),
+                            .required("id", .uuid, "The id."),
+                            .optional("job", JobView.schema, "The job that does it."),
                             .optional("error", ProblemView.schema, "Why it is not done."),
                         ]), countMax: nil), "One entry for each id, in their order.")
         ])

@@ -69,7 +69,8 @@ struct ImageView: Codable, Sendable {
             .required("name", .name, "Its name."), .required("description", .description, "Its description."),
             .required("type", .oneOf(ImageType.self), "What it is for."),
             .required("format", .oneOf(ImageFormat.self), "The container that it came in."),
-            .required("status", .values("creating", "ready", "failed", "recycled", "expunged"), "Where it is in its life."),
+            .required(
+                "status", .values("creating", "ready", "failed", "recycled", "expunged"), "Where it is in its life."),
             .required(
                 "source",
                 .object(

@@ -48,7 +48,8 @@ struct JobView: Codable, Sendable {
         static let schema = Schema.object(
             "JobProblem",
             [
-                .required("type", .text, "A URN that names the kind of problem."), .required("title", .text, "In short."),
+                .required("type", .text, "A URN that names the kind of problem."),
+                .required("title", .text, "In short."),
                 .required("detail", .text, "What was wrong and what to do next."),
                 .required("code", .text, "A stable code, such as checksum-mismatch."),
                 .optional("field", .text, "What of the request is to blame: a JSON pointer."),
@@ -86,7 +87,8 @@ struct JobView: Codable, Sendable {
                         "JobStep",
                         [
                             .required("name", .text, "Its name."),
-                            .required("state", .values("pending", "running", "done", "undone", "failed"), "How it stands."),
+                            .required(
+                                "state", .values("pending", "running", "done", "undone", "failed"), "How it stands."),
                             .optional("startedAt", .dateTime, "When it began."),
                             .optional("finishedAt", .dateTime, "When it ended."),
                         ]), countMax: nil), "Its steps, in order."),
@@ -95,7 +97,8 @@ struct JobView: Codable, Sendable {
                 "resource",
                 .object(
                     "ResourceReference",
-                    [.required("type", .text, "Such as image."), .required("id", .text, "Its id.")]), "What it is about."),
+                    [.required("type", .text, "Such as image."), .required("id", .text, "Its id.")]),
+                "What it is about."),
             .optional("waitingFor", .text, "What it waits for, in words."),
             .required("requestedBy", .text, "The user who asked for it."),
             .required("createdAt", .dateTime, "When it was asked for."),

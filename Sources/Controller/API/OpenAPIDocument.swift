@@ -1,4 +1,5 @@
 import HTTPTypes
+import Inventory
 
 /// The OpenAPI 3.1 document, made from the routes that serve the requests.
 enum OpenAPIDocument {

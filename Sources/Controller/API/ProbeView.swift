@@ -105,7 +105,8 @@ struct ProbeView: Codable, Sendable {
                         "Mount",
                         [
                             .required("path", .text, "Where."), .required("source", .text, "What is mounted."),
-                            .required("fileSystem", .text, "Its type."), .required("sizeBytes", .byteCount, "Its size."),
+                            .required("fileSystem", .text, "Its type."),
+                            .required("sizeBytes", .byteCount, "Its size."),
                             .required("freeBytes", .byteCount, "What is free."),
                         ]), countMax: nil), "Mounts with space of their own."),
             .required(

@@ -74,9 +74,10 @@ extension APIError {
     init(_ error: InventoryError) {
         switch error {
         case .badQuery(let field, let detail): self = .invalid(field, detail)
-        case .notFound(let kind, let id): self.init(.notFound(kind: kind, id: id))
-        case .stale: self.init(.preconditionFailed)
-        case .notUnique, .database, .newerSchema, .secrets: self.init(.internal(detail: error.description))
+        case .notFound(let kind, let id): self.init(OperationError.notFound(kind: kind, id: id))
+        case .stale: self.init(OperationError.preconditionFailed)
+        case .notUnique, .database, .newerSchema, .secrets:
+            self.init(OperationError.internal(detail: error.description))
         }
     }
 }

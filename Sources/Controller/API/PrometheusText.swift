@@ -1,6 +1,8 @@
 import Foundation
 import Inventory
+import Logging
 import Model
+import Operations
 
 /// The Prometheus text format, version 0.0.4.
 struct PrometheusText {
@@ -95,7 +97,7 @@ enum MetricsPage {
             page.sample("process_open_fds", [], Double(open.count))
         }
         var usage = rusage()
-        if getrusage(RUSAGE_SELF, &usage) == 0 {
+        if getrusage(__rusage_who_t(RUSAGE_SELF.rawValue), &usage) == 0 {
             func seconds(_ time: timeval) -> Double { Double(time.tv_sec) + Double(time.tv_usec) / 1e6 }
             page.metric("process_cpu_seconds_total", .counter, "CPU time.")
             page.sample("process_cpu_seconds_total", [], seconds(usage.ru_utime) + seconds(usage.ru_stime))

@@ -1,3 +1,4 @@
+import HTTPTypes
 import Inventory
 import Model
 import Operations

@@ -157,11 +157,13 @@ package final class PaceHandler: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     package func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
-        var byteCount = 0
+        let byteCount: Int
         switch unwrapOutboundIn(data) {
-        case .head: break
+        case .head: byteCount = 0
         case .body(let buffer): byteCount = buffer.readableBytes
-        case .end: isInRequest = false
+        case .end:
+            byteCount = 0
+            isInRequest = false
         }
         waitingWriteCount += 1
         update()
