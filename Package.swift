@@ -109,7 +109,7 @@ let everythingElse: [Target] = [
         "ControllerMain", "Controller/ControllerMain",
         [
             "Model", "Wire", "Identity", "Transport", "Secrets", "Inventory", "Scheduler", "Bootstrap", "AgentLink",
-            "Operations", "API", arguments, log, tls,
+            "Operations", "API", arguments, log, nio, tls,
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "HummingbirdTLS", package: "hummingbird"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -21,15 +21,20 @@ package struct APIEnvironment: Sendable {
     package var authorityPEM: String
     /// The time.
     package var clock: WallClock
+    /// Raised when the controller ends.
+    package var ending: EndSignal
     /// Where faults are told.
     package var log: Logger
 
     /// Gathers what the API needs.
-    package init(operations: Operations, version: String, authorityPEM: String, clock: WallClock, log: Logger) {
+    package init(
+        operations: Operations, version: String, authorityPEM: String, clock: WallClock, ending: EndSignal, log: Logger
+    ) {
         self.operations = operations
         self.version = version
         self.authorityPEM = authorityPEM
         self.clock = clock
+        self.ending = ending
         self.log = log
     }
 }

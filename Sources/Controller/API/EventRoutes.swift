@@ -62,7 +62,7 @@ enum EventRoutes {
                 let last = try lastSeen(request)
                 let events = try await environment.operations.inventory.events(after: last)
                 let body = ResponseBody { writer in
-                    try await stream(events, into: &writer)
+                    try await stream(events, until: environment.ending, into: &writer)
                     try await writer.finish(nil)
                 }
                 return Answer(
@@ -90,7 +90,7 @@ enum EventRoutes {
 
     /// Writes events as they come and a comment when none does; ends after a while, or when the reader is too slow.
     private static func stream(
-        _ events: AsyncStream<EventRecord>, into writer: inout any ResponseBodyWriter
+        _ events: AsyncStream<EventRecord>, until ending: EndSignal, into writer: inout any ResponseBodyWriter
     ) async throws {
         let (items, feed) = AsyncStream.makeStream(
             of: Item.self, bufferingPolicy: .bufferingOldest(Limits.eventBacklogMax))
@@ -109,7 +109,9 @@ enum EventRoutes {
             }
             feed.finish()
         }
+        let waiting = ending.whenRaised { feed.finish() }
         defer {
+            ending.forget(waiting)
             pump.cancel()
             pulse.cancel()
         }
