@@ -91,7 +91,7 @@ let everythingElse: [Target] = [
         "Controller", "Secrets",
         ["Model", crypto, .product(name: "CryptoExtras", package: "swift-crypto")]),
     room("Controller", "Inventory", ["Model", "Secrets", .product(name: "GRDB", package: "GRDB.swift")]),
-    room("Controller", "Scheduler", ["Model", "Inventory", log]),
+    room("Controller", "Scheduler", ["Model", "Secrets", "Inventory", log]),
     room("Controller", "Bootstrap", ["Model", "CSSH2"]),
     room("Controller", "AgentLink", ["Model", "Wire", log]),
     room(
@@ -104,12 +104,13 @@ let everythingElse: [Target] = [
             "Model", "Secrets", "Inventory", "Operations", "Console", nio, log,
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "HTTPTypes", package: "swift-http-types"),
+            .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
         ]),
     main(
         "ControllerMain", "Controller/ControllerMain",
         [
             "Model", "Wire", "Identity", "Transport", "Secrets", "Inventory", "Scheduler", "Bootstrap", "AgentLink",
-            "Operations", "API", arguments, log, tls,
+            "Operations", "API", arguments, log, nio, tls,
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "HummingbirdTLS", package: "hummingbird"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -136,7 +137,7 @@ let everythingElse: [Target] = [
         "AgentServiceTests",
         ["Model", "Wire", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch", "Disks", "AgentService"]),
     tests("InventoryTests", ["Model", "Secrets", "Inventory"]),
-    tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler"]),
+    tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler", log]),
     tests("BootstrapTests", ["Model", "Bootstrap", "HostVerbTool"]),
     tests(
         "OperationsTests",
@@ -167,6 +168,7 @@ let package = Package(
             .package(url: "https://github.com/groue/GRDB.swift.git", from: "7.10.0"),
             .package(url: "https://github.com/apple/swift-nio.git", from: "2.101.2"),
             .package(url: "https://github.com/apple/swift-nio-ssl.git", from: "2.37.6"),
+            .package(url: "https://github.com/apple/swift-nio-extras.git", from: "1.35.0"),
             .package(url: "https://github.com/apple/swift-certificates.git", from: "1.21.1"),
             .package(url: "https://github.com/apple/swift-asn1.git", from: "1.7.4"),
             .package(url: "https://github.com/apple/swift-crypto.git", from: "4.5.2"),
