@@ -54,7 +54,8 @@ enum HostVerbTool {
             let address = settings.listenAddresses.first, let parsed = try? IPAddress(parsing: address), parsed.isV4
         else { exit(1) }
         // What an agent does to its store: it must be able to write there, and only there.
-        guard (try? Data("x".utf8).write(to: URL(fileURLWithPath: settings.mountPath.text + "/lamina/probe"))) != nil else {
+        guard (try? Data("x".utf8).write(to: URL(fileURLWithPath: settings.mountPath.text + "/lamina/probe"))) != nil
+        else {
             print("cannot write below \(settings.mountPath)")
             exit(1)
         }
@@ -81,5 +82,7 @@ enum HostVerbTool {
         return bytes
     }
 
-    private static func write(_ bytes: [UInt8]) { _ = bytes.withUnsafeBytes { Glibc.write(1, $0.baseAddress, $0.count) } }
+    private static func write(_ bytes: [UInt8]) {
+        _ = bytes.withUnsafeBytes { Glibc.write(1, $0.baseAddress, $0.count) }
+    }
 }

@@ -141,7 +141,8 @@ struct BootMount {
     private func fstabWithout() throws(DisksError) -> String {
         var lines: [Substring] = []
         var isOurs = false
-        for line in (try HostFiles.read(BootMount.fstab) ?? "").split(separator: "\n", omittingEmptySubsequences: false) {
+        for line in (try HostFiles.read(BootMount.fstab) ?? "").split(separator: "\n", omittingEmptySubsequences: false)
+        {
             if isOurs {
                 isOurs = false
             } else if line == marker {

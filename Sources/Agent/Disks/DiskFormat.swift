@@ -51,7 +51,9 @@ struct DiskFormat {
         if let difference = choice.difference(from: disk) { throw .diskChanged(device: device, difference: difference) }
         if let refusal = disk.refusal {
             let isConfirmed = choice.confirmedSerial != nil && choice.confirmedSerial == disk.serial
-            guard isConfirmed, refusal.yieldsToSerial else { throw .diskNotFree(device: device, reason: refusal.description) }
+            guard isConfirmed, refusal.yieldsToSerial else {
+                throw .diskNotFree(device: device, reason: refusal.description)
+            }
         }
         // The kernel's own word, whatever the tables say: nobody else may have it open for a mount or a device on it.
         let exclusive = open(device, O_RDWR | O_EXCL | O_CLOEXEC)
@@ -78,7 +80,8 @@ struct DiskFormat {
             } else {
                 // No blocks for root alone, since the store keeps its own reserve; few inodes, since blobs are large.
                 try HostCommand(
-                    "mkfs.ext4", ["-q", "-F", "-L", DiskFormat.label, "-U", "\(storage)", "-m", "0", "-i", "65536", device],
+                    "mkfs.ext4",
+                    ["-q", "-F", "-L", DiskFormat.label, "-U", "\(storage)", "-m", "0", "-i", "65536", device],
                     timeout: DiskFormat.timeoutFormat
                 ).succeed()
             }

@@ -18,7 +18,8 @@ package enum DiskInspection {
 
     /// The signatures on a device; nil when it could not be read.
     static func signatures(on device: String) -> [String]? {
-        guard let result = try? HostCommand("wipefs", ["--parsable", "--no-act", device]).run(), result.status == 0 else {
+        guard let result = try? HostCommand("wipefs", ["--parsable", "--no-act", device]).run(), result.status == 0
+        else {
             return nil
         }
         return BlockDeviceFacts.signatures(wipefs: result.text)
@@ -54,7 +55,9 @@ package enum DiskInspection {
             if let sequence = try? HostFiles.read(place + "/diskseq") {
                 facts.sequences[name] = String(sequence.prefix { $0 != "\n" })
             }
-            if (try? HostFiles.read(place + "/size")) != "0\n" { facts.signatures[name] = signatures(on: "/dev/" + name) }
+            if (try? HostFiles.read(place + "/size")) != "0\n" {
+                facts.signatures[name] = signatures(on: "/dev/" + name)
+            }
         }
         return facts
     }

@@ -6,14 +6,17 @@ enum MountPathRules {
     /// File systems that exist only in memory, or belong to the kernel or to another machine: what is written there
     /// does not last, or not with the promises of `fsync`.
     private static let unfit: Set<String> = [
-        "tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "squashfs", "iso9660", "udf", "vfat", "exfat",
+        "tmpfs", "ramfs", "devtmpfs", "proc", "sysfs", "cgroup", "cgroup2", "squashfs", "iso9660", "udf", "vfat",
+        "exfat",
         "nfs", "nfs4", "cifs", "smb3", "9p", "autofs", "devpts", "mqueue", "hugetlbfs", "efivarfs",
     ]
 
     /// For a local directory: it may lie on any lasting file system, but nothing may be mounted below it.
     static func checkDirectory(_ path: MountPath, _ mounts: MountTable) throws(DisksError) {
         try checkNothingBelow(path, mounts)
-        guard let mount = mounts.mount(containing: path.text) else { throw .pathRefused("nothing is mounted at '\(path)'") }
+        guard let mount = mounts.mount(containing: path.text) else {
+            throw .pathRefused("nothing is mounted at '\(path)'")
+        }
         guard !unfit.contains(mount.fileSystem), !mount.fileSystem.hasPrefix("fuse") else {
             throw .pathRefused("'\(path)' is on a \(mount.fileSystem), which cannot hold a store; choose a local disk")
         }
@@ -27,13 +30,15 @@ enum MountPathRules {
             throw .pathRefused("\(mount.source) is mounted at '\(path)' already")
         }
         if let mount = mounts.mount(containing: path.text), mount.path != "/" {
-            throw .pathRefused("'\(path)' lies below the mount '\(mount.path)' (\(mount.source)); choose a path outside it")
+            throw .pathRefused(
+                "'\(path)' lies below the mount '\(mount.path)' (\(mount.source)); choose a path outside it")
         }
     }
 
     private static func checkNothingBelow(_ path: MountPath, _ mounts: MountTable) throws(DisksError) {
         if let below = mounts.mounts(below: path.text).first {
-            throw .pathRefused("'\(path)' lies above the mount '\(below.path)' (\(below.source)); choose another directory")
+            throw .pathRefused(
+                "'\(path)' lies above the mount '\(below.path)' (\(below.source)); choose another directory")
         }
     }
 

@@ -26,7 +26,8 @@ package struct StoragePlace: Sendable {
         let hasStore = try MountPathRules.hasStore(directory)
         if !hasStore, !acceptsFiles, try !MountPathRules.isEmpty(directory) {
             throw .pathNotEmpty(
-                "'\(mountPath)' has files in it and no Lamina store; choose an empty directory, or ask to retrieve existing images")
+                "'\(mountPath)' has files in it and no Lamina store; choose an empty directory, or ask to retrieve existing images"
+            )
         }
         return try output(directory, didFormat: false)
     }
@@ -46,7 +47,8 @@ package struct StoragePlace: Sendable {
             try MountPathRules.checkNoStoreAbove(mountPath)
             // Files below a mount point would vanish from sight: refused.
             guard try OpenDirectory(mountPath.text, creating: true).names().isEmpty else {
-                throw .pathNotEmpty("'\(mountPath)' has files in it, which the disk would hide; choose an empty or new directory")
+                throw .pathNotEmpty(
+                    "'\(mountPath)' has files in it, which the disk would hide; choose an empty or new directory")
             }
             if try !fileSystem.isOurs() {
                 try fileSystem.format(choice)
@@ -84,6 +86,7 @@ package struct StoragePlace: Sendable {
         return PrepareOutput(
             fileSystemID: identity.text, fileSystem: identity.fileSystem,
             source: mounts.mount(containing: mountPath.text)?.source ?? "", totalBytes: identity.totalBytes,
-            availableBytes: identity.availableBytes, didFormat: didFormat, hasStore: try MountPathRules.hasStore(directory))
+            availableBytes: identity.availableBytes, didFormat: didFormat,
+            hasStore: try MountPathRules.hasStore(directory))
     }
 }

@@ -75,7 +75,8 @@ struct RunningProcess: ~Copyable {
         }
     }
 
-    private func result(_ status: Int32, _ output: [UInt8], _ errors: [UInt8]) throws(HostCommandError) -> CommandResult {
+    private func result(_ status: Int32, _ output: [UInt8], _ errors: [UInt8]) throws(HostCommandError) -> CommandResult
+    {
         let signal = status & 0x7f
         guard signal == 0 else { throw .signalled(program: program, signal: signal) }
         return CommandResult(status: status >> 8 & 0xff, output: output, errors: errors)

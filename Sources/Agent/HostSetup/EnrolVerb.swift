@@ -45,8 +45,13 @@ extension HostVerbs {
         let directory = layout.instance(input.imageStorageID)
         let owner = try layout.owner()
         let access = HostFiles.Access(mode: 0o600, owner: owner.user, group: owner.group)
-        guard let keyPEM = try onHost({ () throws(DisksError) in try HostFiles.read(directory + "/" + HostVerbs.keyFile) })
-        else { throw HostVerbFailure(.notInstalled, "there is no agent for the storage \(input.imageStorageID) on this host") }
+        guard
+            let keyPEM = try onHost({ () throws(DisksError) in try HostFiles.read(directory + "/" + HostVerbs.keyFile) }
+            )
+        else {
+            throw HostVerbFailure(
+                .notInstalled, "there is no agent for the storage \(input.imageStorageID) on this host")
+        }
         guard Certificates.fit(certificatePEM: input.certificatePEM, keyPEM: keyPEM) else {
             throw HostVerbFailure(.certificateRefused, "the certificate is not for the key of this agent")
         }

@@ -29,7 +29,8 @@ struct HostLayout: Sendable {
         let home = getpwuid(geteuid()).map { String(cString: $0.pointee.pw_dir) } ?? "/"
         let base = home + "/.lamina-agent"
         return HostLayout(
-            scope: .user, bundle: bundle ?? base + "/current", current: base + "/current", instances: base + "/instances",
+            scope: .user, bundle: bundle ?? base + "/current", current: base + "/current",
+            instances: base + "/instances",
             logs: base + "/log")
     }
 
@@ -70,7 +71,8 @@ struct HostLock {
 
     init(_ layout: HostLayout) throws(HostVerbFailure) {
         try onHost { () throws(DisksError) in
-            try HostFiles.makeDirectory(layout.instances, HostFiles.Access(mode: layout.scope == .system ? 0o755 : 0o700))
+            try HostFiles.makeDirectory(
+                layout.instances, HostFiles.Access(mode: layout.scope == .system ? 0o755 : 0o700))
         }
         let path = layout.instances + "/.lock"
         let file = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0o600)

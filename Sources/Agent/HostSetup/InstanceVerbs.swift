@@ -12,7 +12,8 @@ extension HostVerbs {
         guard let settings = try configuration(of: input.imageStorageID) else { throw notInstalled(input) }
         for file in [HostVerbs.keyFile, HostVerbs.certificateFile, HostVerbs.authorityFile]
         where !HostFiles.exists(layout.instance(input.imageStorageID) + "/" + file) {
-            throw HostVerbFailure(.notInstalled, "the agent has no \(file) yet: enrol it and install its certificate first")
+            throw HostVerbFailure(
+                .notInstalled, "the agent has no \(file) yet: enrol it and install its certificate first")
         }
         let supervision = Supervision(layout: layout, storage: input.imageStorageID)
         try supervision.start(mountPath: settings.mountPath, restart: input.restart)
@@ -26,7 +27,8 @@ extension HostVerbs {
             usleep(HostVerbs.startPauseMicroseconds)
         }
         throw HostVerbFailure(
-            .startFailed, "the agent was started and does not listen. The end of its log: \(supervision.logTail() ?? "none")")
+            .startFailed,
+            "the agent was started and does not listen. The end of its log: \(supervision.logTail() ?? "none")")
     }
 
     func stop(_ input: InstanceInput) throws(HostVerbFailure) -> StatusOutput {

@@ -120,7 +120,8 @@ struct Supervision {
             return try HostCommand(program, arguments, timeout: Supervision.timeoutStop).succeed(accepting: accepting)
         } catch {
             if case .notFound = error { throw HostVerbFailure(error) }
-            let code: HostFailureCode = arguments.first == "stop" || arguments.first == "disable" ? .stopFailed : .startFailed
+            let code: HostFailureCode =
+                arguments.first == "stop" || arguments.first == "disable" ? .stopFailed : .startFailed
             throw HostVerbFailure(code, error.description)
         }
     }

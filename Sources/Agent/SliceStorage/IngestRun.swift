@@ -77,7 +77,7 @@ final class IngestRun: @unchecked Sendable {
         turns.change { $0.isWritten = true }
         sealing.join()
         builder.cancel()
-        if let failure = turns.change({ $0.failure }) { throw failure }
+        if let failure = turns.look({ $0.failure }) { throw failure }
         let digest = try sequence.finish()
         report(isLast: true)
         return Outcome(contentDigest: digest, figures: sequence.figures)
@@ -110,7 +110,7 @@ final class IngestRun: @unchecked Sendable {
         while true {
             do throws(StorageError) {
                 if control.isCancelled() || store.core.with({ $0.isClosed }) { throw .cancelled }
-                if turns.change({ $0.failure != nil }) { return }
+                if turns.look({ $0.failure != nil }) { return }
                 guard let window = try nextWindow() else { return }
                 try read(window, worker)
                 do throws(Stopped) { try process(window, worker) } catch { return }
@@ -154,7 +154,7 @@ final class IngestRun: @unchecked Sendable {
 
     private func cut(_ window: IngestWindow, _ worker: Worker) -> Worker.Cuts {
         // Nobody else touches the carry while it is this window's turn.
-        let (carry, carryOffset) = turns.change { turns in
+        let (carry, carryOffset) = turns.look { turns in
             defer { turns.carry = [] }
             return (turns.carry, turns.carryOffset)
         }
@@ -194,7 +194,7 @@ final class IngestRun: @unchecked Sendable {
     }
 
     private func writeLastFrame() {
-        guard turns.change({ $0.failure == nil }) else { return }
+        guard turns.look({ $0.failure == nil }) else { return }
         do throws(StorageError) {
             if let frame = sequence.takeLastFrame() {
                 let worker: Worker
@@ -237,7 +237,7 @@ final class IngestRun: @unchecked Sendable {
 
     private func report(isLast: Bool) {
         let now = monotonicNanoseconds()
-        let progress = turns.change { turns -> IngestProgress? in
+        let progress = turns.look { turns -> IngestProgress? in
             guard isLast || now >= turns.reportedAt + StoreLimits.progressIntervalNanoseconds else { return nil }
             turns.reportedAt = now
             return IngestProgress(

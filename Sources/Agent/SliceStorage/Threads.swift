@@ -32,6 +32,13 @@ final class Monitor<State>: @unchecked Sendable {
         return try body(&state)
     }
 
+    /// Looks at the state or changes what nobody waits for.
+    func look<Result>(_ body: (inout State) -> Result) -> Result {
+        pthread_mutex_lock(mutex)
+        defer { pthread_mutex_unlock(mutex) }
+        return body(&state)
+    }
+
     /// Waits until `body` answers something.
     func wait<Result, Failure: Error>(
         _ body: (inout State) throws(Failure) -> Result?

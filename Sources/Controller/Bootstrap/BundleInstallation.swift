@@ -26,7 +26,8 @@ extension BundleFile {
         get throws(BootstrapError) {
             let fits = version.utf8.allSatisfy { Ascii.isAlphanumeric($0) || [0x2e, 0x2d, 0x2b, 0x7e].contains($0) }
             guard fits, let first = version.utf8.first, Ascii.isAlphanumeric(first), version.utf8.count <= 64 else {
-                throw .bundleUnusable(detail: "its version '\(version.prefix(64))' is not of letters, digits, '.', '-', '+', '~'")
+                throw .bundleUnusable(
+                    detail: "its version '\(version.prefix(64))' is not of letters, digits, '.', '-', '+', '~'")
             }
             return version + "-" + sha256.hex.prefix(12)
         }

@@ -39,7 +39,8 @@ struct HostUser {
     }
 
     // The password alone goes in, so that a second question of sudo's finds nothing to read.
-    private static func sudoRefusal(_ session: SSHSession, _ password: Secret) throws(BootstrapError) -> BootstrapError? {
+    private static func sudoRefusal(_ session: SSHSession, _ password: Secret) throws(BootstrapError) -> BootstrapError?
+    {
         let answer = try session.run(
             "env LC_ALL=C sudo -S -p '' -k true", RemoteInput(Array(password.reveal.utf8) + [0x0a]),
             limit: Limits.timeoutProbe, during: "sudo")

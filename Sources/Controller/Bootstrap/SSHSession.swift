@@ -100,7 +100,9 @@ final class SSHSession {
             if libssh2_session_banner_get(handle) != nil { hasGreeted = true }
             if !hasGreeted, let first = connection.peek() {
                 guard !first.isEmpty else { throw .disconnected(during: "the SSH greeting") }
-                guard Array("SSH-".utf8).starts(with: first) || first.starts(with: "SSH-".utf8) else { throw .notSSH(place) }
+                guard Array("SSH-".utf8).starts(with: first) || first.starts(with: "SSH-".utf8) else {
+                    throw .notSSH(place)
+                }
                 hasGreeted = first.count == 4
             }
             let answer = libssh2_session_handshake(handle, connection.descriptor)
@@ -253,7 +255,9 @@ enum PrivateKeyForm {
             return "it is damaged: its base64 cannot be read"
         }
         // After the magic comes the cipher's name; "none" means no passphrase.
-        if !bytes.dropFirst(15).starts(with: [0, 0, 0, 4] + "none".utf8) { return "it has a passphrase; give one without" }
+        if !bytes.dropFirst(15).starts(with: [0, 0, 0, 4] + "none".utf8) {
+            return "it has a passphrase; give one without"
+        }
         if bytes.range(of: Data("ssh-rsa".utf8)) != nil {
             return "RSA keys are not supported; make one with: ssh-keygen -t ed25519"
         }

@@ -7,7 +7,9 @@ package struct FrameEncoder: ~Copyable {
 
     /// Creates an encoder.
     /// - Parameter level: the store's zstd level.
-    package init(level: Int) throws(CompressionError) { compressor = try ZstdCompressor(level: level) }
+    package init(level: Int) throws(CompressionError) {
+        compressor = level == 3 ? try ZstdCompressor.frames() : try ZstdCompressor(level: level)
+    }
 
     /// Encodes a frame of 1 to 256 KiB.
     /// - Parameter output: at least as long as `plain`.
