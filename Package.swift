@@ -135,7 +135,10 @@ let everythingElse: [Target] = [
     tests("FetchTests", ["Model", "Fetch"]),
     tests(
         "AgentServiceTests",
-        ["Model", "Wire", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch", "Disks", "AgentService"]),
+        [
+            "Model", "Wire", "Identity", "Transport", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch",
+            "AgentService", "AgentLink", "LinkTestSupport", log,
+        ]),
     tests("InventoryTests", ["Model", "Secrets", "Inventory"]),
     tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler", log]),
     tests("BootstrapTests", ["Model", "Bootstrap", "HostVerbTool"]),
