@@ -9,8 +9,8 @@ import Model
 
 /// What to fetch, and within which limits.
 package struct FetchRequest: Sendable {
-    /// The URL: http, https, ftp or sftp. It may carry user information; `sftp://user;fingerprint=SHA256:...@host/file`
-    /// names a known host key (with URL-safe base64, or `/` written as `%2F`).
+    /// The URL: http, https, ftp or sftp. It may carry user information; `sftp://user;fingerprint=SHA256-...@host/file`
+    /// names a known host key (`-` instead of `:`, which would begin the password; URL-safe base64).
     package var url: String
     /// Overrides the URL's user name.
     package var userName: String?

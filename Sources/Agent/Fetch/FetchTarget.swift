@@ -27,7 +27,11 @@ struct FetchTarget: Sendable {
         guard let parts = URLParts(request.url) else { throw .invalidURL("it is no absolute URL") }
         let name = parts.text(CURLUPART_SCHEME)?.lowercased() ?? ""
         guard let scheme = Scheme(rawValue: name) else { throw .schemeNotAllowed("'\(name.prefix(40))'") }
-        guard let host = parts.text(CURLUPART_HOST), !host.isEmpty else { throw .invalidURL("it names no host") }
+        // libcurl takes one to three slashes for two.
+        let slashes = request.url.drop(while: { $0 != ":" }).dropFirst().prefix(while: { $0 == "/" })
+        guard slashes.count == 2, let host = parts.text(CURLUPART_HOST), !host.isEmpty else {
+            throw .invalidURL("it names no host")
+        }
         let path = parts.text(CURLUPART_PATH) ?? "/"
         if !scheme.isHTTP {
             guard !path.hasSuffix("/") else { throw .invalidURL("it names a directory, not a file") }

@@ -6,7 +6,7 @@ struct KnownHostKeys: Sendable {
 
     var isEmpty: Bool { digests.isEmpty }
 
-    /// Takes fingerprints (`SHA256:...`), keys (`type base64`) and lines of known_hosts (`names type base64`).
+    /// Takes fingerprints (`SHA256:...`, in URLs `SHA256-...`), keys (`type base64`) and lines of known_hosts (`names type base64`).
     init(_ texts: [String]) throws(FetchError) {
         guard texts.count <= Limits.hostKeyCountMax else { throw .invalidURL("more than 32 host keys are given") }
         var digests: Set<[UInt8]> = []
@@ -25,7 +25,7 @@ struct KnownHostKeys: Sendable {
     static func fingerprint(_ key: [UInt8]) -> String { "SHA256:" + Base64.encode(Digest.sha256(key).bytes) }
 
     private static func digest(of text: String) -> [UInt8]? {
-        if text.hasPrefix("SHA256:") {
+        if text.hasPrefix("SHA256:") || text.hasPrefix("SHA256-") {
             guard let bytes = Base64.decode(text.dropFirst(7)), bytes.count == Digest.byteCount else { return nil }
             return bytes
         }

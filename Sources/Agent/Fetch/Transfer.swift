@@ -63,7 +63,7 @@ final class Transfer {
     private func finish(_ code: CURLcode, _ detail: String) throws(FetchError) -> Outcome {
         // No byte came: an empty file, or nothing is left of it.
         if code == CURLE_OK, failure == nil, !mustBeginAgain, receiver.response == nil {
-            stopping { () throws(FetchError) in try begin() }
+            stopping { () throws(FetchError) in try begin(isAtEnd: true) }
         }
         if mustBeginAgain || code == CURLE_BAD_DOWNLOAD_RESUME { return .beginAgain }
         if let failure {
@@ -112,7 +112,7 @@ final class Transfer {
 
     func takeBody(_ bytes: UnsafeRawBufferPointer) -> Bool {
         stopping { () throws(FetchError) in
-            if receiver.response == nil { try begin() }
+            if receiver.response == nil { try begin(isAtEnd: false) }
             guard !mustBeginAgain, !isWholeAlready else { return }
             try receiver.take(bytes)
         }
@@ -147,9 +147,9 @@ final class Transfer {
     // MARK: The response
 
     /// Judges the response and tells the caller, before the first byte or at the end of an empty file.
-    private func begin() throws(FetchError) {
+    private func begin(isAtEnd: Bool) throws(FetchError) {
         let length = number(CURLINFO_CONTENT_LENGTH_DOWNLOAD_T).flatMap { $0 >= 0 ? UInt64($0) : nil }
-        if target.scheme.isHTTP { try beginHTTP(length) } else { try beginFile(length) }
+        if target.scheme.isHTTP { try beginHTTP(length) } else { try beginFile(isAtEnd ? 0 : length) }
     }
 
     private func beginHTTP(_ length: UInt64?) throws(FetchError) {
