@@ -69,7 +69,9 @@ private struct Scenario {
         return volume
     }
 
-    private func check(_ volume: CrashingVolume, index: String, _ done: Acknowledged, _ scenario: Scenario, _ at: String) throws {
+    private func check(
+        _ volume: CrashingVolume, index: String, _ done: Acknowledged, _ scenario: Scenario, _ at: String
+    ) throws {
         let store = try SliceStore.open(
             volume, expecting: Given.store, fileSystem: nil, options: Given.options(workers: 1, index: index))
         let present = try store.images().map(\.declaration.id)
@@ -89,7 +91,9 @@ private struct Scenario {
         }
         for number in [UInt64(1), 2, 3] { try store.remove(Given.image(number)) }
         for session in try store.sessions() { try store.abandon(session.id) }
-        let left = volume.files().keys.filter { $0.hasPrefix("blobs/") || $0.hasPrefix("sessions/") || $0.hasPrefix("images/") }
+        let left = volume.files().keys.filter {
+            $0.hasPrefix("blobs/") || $0.hasPrefix("sessions/") || $0.hasPrefix("images/")
+        }
         #expect(left.isEmpty, "\(at): \(left)")
         #expect(try store.usage().storedBytes == 0, "\(at)")
         store.close()

@@ -115,7 +115,14 @@ package final class CrashingVolume: Volume, @unchecked Sendable {
 
     /// The file system as the next process finds it: after a kill everything that was written is there.
     package func afterKill() -> CrashingVolume {
-        locked { CrashingVolume(root: Self.copy($0.root) { $0.bytes } names: { $0.entries }) }
+        locked {
+            CrashingVolume(
+                root: Self.copy($0.root) {
+                    $0.bytes
+                } names: {
+                    $0.entries
+                })
+        }
     }
 
     /// The file system after a power cut: what was not synced is there or not.
@@ -133,7 +140,9 @@ package final class CrashingVolume: Volume, @unchecked Sendable {
                         guard node.bytes.count > durable.count else { return durable }
                         return durable + [UInt8](repeating: 0, count: node.bytes.count - durable.count)
                     }
-                } names: { random.next() % 2 == 0 ? $0.durable : $0.entries })
+                } names: {
+                    random.next() % 2 == 0 ? $0.durable : $0.entries
+                })
         }
     }
 
@@ -202,7 +211,9 @@ package final class CrashingVolume: Volume, @unchecked Sendable {
         return directory
     }
 
-    private static func parent(_ state: State, _ path: String, _ call: String) throws(VolumeError) -> (Directory, String) {
+    private static func parent(_ state: State, _ path: String, _ call: String) throws(VolumeError) -> (
+        Directory, String
+    ) {
         (try directory(state, VolumePath.parent(of: path), call), VolumePath.name(of: path))
     }
 

@@ -58,7 +58,7 @@ final class PosixFile: VolumeFile {
     }
 
     func allocate(from offset: UInt64, count: UInt64) throws(VolumeError) {
-        while lamina_fallocate_keep_size(fd, off_t(offset), off_t(count)) != 0 {
+        while lamina_fallocate_keep_size(fd, Int64(offset), Int64(count)) != 0 {
             if errno == EINTR { continue }
             if errno == EOPNOTSUPP || errno == ENOSYS { return }
             throw failed("fallocate")
@@ -68,7 +68,7 @@ final class PosixFile: VolumeFile {
     func dataRun(from offset: UInt64) throws(VolumeError) -> Range<UInt64>? {
         let end = try size()
         guard offset < end else { return nil }
-        let start = lamina_seek_data(fd, off_t(offset))
+        let start = lamina_seek_data(fd, Int64(offset))
         if start < 0 {
             if errno == ENXIO { return nil }
             // A file system that cannot tell: everything may be data.
