@@ -131,12 +131,23 @@ let everythingElse: [Target] = [
     tests(
         "AgentServiceTests",
         ["Model", "Wire", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch", "Disks", "AgentService"]),
-    tests("InventoryTests", ["Model", "Secrets", "Inventory"]),
-    tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler", log]),
+    .target(
+        name: "ControllerTestSupport", dependencies: ["Model", "Secrets", "Inventory"],
+        path: "Tests/ControllerTestSupport", swiftSettings: strict),
+    tests(
+        "InventoryTests",
+        [
+            "Model", "Secrets", "Inventory", "ControllerTestSupport",
+            .product(name: "GRDB", package: "GRDB.swift"),
+        ]),
+    tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler", "ControllerTestSupport", log]),
     tests("BootstrapTests", ["Model", "Bootstrap"]),
     tests(
         "OperationsTests",
-        ["Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Operations", "Bootstrap", "Identity"]),
+        [
+            "Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Operations", "Bootstrap", "Identity",
+            "ControllerTestSupport", log,
+        ]),
     tests(
         "APITests",
         [
