@@ -139,12 +139,23 @@ let everythingElse: [Target] = [
             "Model", "Wire", "Identity", "Transport", "Storage", "SliceStorage", "DiskImage", "Volumes", "Fetch",
             "AgentService", "AgentLink", "LinkTestSupport", log,
         ]),
-    tests("InventoryTests", ["Model", "Secrets", "Inventory"]),
-    tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler", log]),
+    .target(
+        name: "ControllerTestSupport", dependencies: ["Model", "Secrets", "Inventory"],
+        path: "Tests/ControllerTestSupport", swiftSettings: strict),
+    tests(
+        "InventoryTests",
+        [
+            "Model", "Secrets", "Inventory", "ControllerTestSupport",
+            .product(name: "GRDB", package: "GRDB.swift"),
+        ]),
+    tests("SchedulerTests", ["Model", "Secrets", "Inventory", "Scheduler", "ControllerTestSupport", log]),
     tests("BootstrapTests", ["Model", "Bootstrap", "HostVerbTool"]),
     tests(
         "OperationsTests",
-        ["Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Operations", "Bootstrap", "Identity"]),
+        [
+            "Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Operations", "Bootstrap", "Identity",
+            "ControllerTestSupport", log,
+        ]),
     tests(
         "APITests",
         [

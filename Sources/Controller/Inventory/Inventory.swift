@@ -204,6 +204,18 @@ package final class Inventory: Sendable {
         }
     }
 
+    /// What SQLite says of the writer: its journal and how commits are synced (2 is FULL).
+    package func durability() async throws(InventoryError) -> (journal: String, synchronous: Int) {
+        try await write { (transaction: Transaction<InventoryError>) throws(InventoryError) in
+            try transaction.run { db in
+                (
+                    try String.fetchOne(db, sql: "PRAGMA journal_mode") ?? "",
+                    try Int.fetchOne(db, sql: "PRAGMA synchronous") ?? -1
+                )
+            }
+        }
+    }
+
     /// Copies the inventory, as of now, to a new file beside which nothing else is needed. It holds sealed secrets, so it
     /// is of use only together with the key file.
     package func backUp(to path: String) async throws(InventoryError) {
