@@ -3,7 +3,7 @@ import Model
 
 extension Operations {
     /// Refuses a caller whose role is too weak, and writes that down.
-    func allow(
+    package func allow(
         _ caller: Caller, _ needed: Role, _ action: String, _ resource: ResourceReference? = nil
     ) async throws(OperationError) {
         guard caller.role < needed else { return }
