@@ -112,8 +112,10 @@ let everythingElse: [Target] = [
             "Model", "Wire", "Identity", "Transport", "Secrets", "Inventory", "Scheduler", "Bootstrap", "AgentLink",
             "Operations", "API", arguments, log, nio, tls,
             .product(name: "Hummingbird", package: "hummingbird"),
+            .product(name: "HummingbirdCore", package: "hummingbird"),
             .product(name: "HummingbirdTLS", package: "hummingbird"),
             .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+            .product(name: "UnixSignals", package: "swift-service-lifecycle"),
         ]),
     main(
         "CLI", "CLI",

@@ -1,8 +1,10 @@
 // Goal: every verb does what it says over a real link and a real store, whatever is cut, repeated or refused.
 // Method: an agent with a slice store in a temporary directory, TLS on the loopback, and the controller's own calls.
 import AgentLink
+import AgentService
 import Glibc
 import Model
+import SliceStorage
 import Synchronization
 import Testing
 import Wire

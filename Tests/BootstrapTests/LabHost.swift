@@ -110,7 +110,7 @@ enum Program {
         process.standardOutput = stdout
         // A file, since two pipes would have to be read at once.
         let complaints = FileManager.default.temporaryDirectory.appending(path: "lamina-errors-\(UUID())")
-        FileManager.default.createFile(atPath: complaints.path, contents: nil)
+        try Data().write(to: complaints)
         defer { try? FileManager.default.removeItem(at: complaints) }
         process.standardError = try FileHandle(forWritingTo: complaints)
         try process.run()

@@ -3,6 +3,7 @@ import AgentLink
 import Bootstrap
 import Foundation
 import Hummingbird
+import HummingbirdCore
 import HummingbirdTLS
 import Identity
 import Inventory
@@ -13,6 +14,7 @@ import Operations
 import Secrets
 import ServiceLifecycle
 import Transport
+import UnixSignals
 import Wire
 
 /// The rooms of a running controller, introduced to each other.
