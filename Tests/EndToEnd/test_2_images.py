@@ -108,7 +108,8 @@ def test_a_wrong_upload_checksum_keeps_nothing(controller, storage):
             "Tus-Resumable": "1.0.0", "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream",
             "Upload-Checksum": "sha256 " + base64.b64encode(digest).decode()})
 
-    assert patch(0, b"01234", b"x" * 32).status_code == 460
+    refused = patch(0, b"01234", b"x" * 32)
+    assert refused.status_code == 460, refused.text
     head = controller.raw("HEAD", path, headers={"Tus-Resumable": "1.0.0"})
     assert head.headers["Upload-Offset"] == "0"
     good = patch(0, b"01234", hashlib.sha256(b"01234").digest())

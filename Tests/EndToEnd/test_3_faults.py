@@ -82,6 +82,8 @@ def test_kill_at_random_moments_of_an_ingest(controller, lab, storage, web, file
         job = controller.finish(answer, seconds=120)
         assert job["state"] == "succeeded", (turn, job)
         image = controller.get(f"/v1/images/{answer['image']['id']}")
+        # The kill may have come after the end of the job: the agent is started again within seconds.
+        wait_until(lambda: controller.get(f"/v1/image-storages/{storage['id']}")["status"] == "connected", 60)
         assert controller.download_digest(image) == digest, turn
         kept.append(image)
         if len(kept) > 2:

@@ -159,6 +159,21 @@ package enum HostFiles {
         return fchown(descriptor, access.owner, access.group) == 0 ? nil : .last("chown", path)
     }
 
+    /// Who a file belongs to.
+    package struct Owner: Sendable, Equatable {
+        /// The user's number.
+        package var user: uid_t
+        /// The group's number.
+        package var group: gid_t
+    }
+
+    /// The owner of what is at a path, links followed.
+    package static func owner(of path: String) throws(DisksError) -> Owner {
+        var found = stat()
+        guard stat(path, &found) == 0 else { throw .last("stat", path) }
+        return Owner(user: found.st_uid, group: found.st_gid)
+    }
+
     /// Removes a file durably; that it, or its directory, is not there is no error.
     package static func remove(_ path: String) throws(DisksError) {
         guard unlink(path) == 0 else {
