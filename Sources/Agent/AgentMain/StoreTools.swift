@@ -14,7 +14,8 @@ struct StoreTools: ParsableCommand {
 
     /// Where the store is.
     struct Place: ParsableArguments {
-        @Argument(help: "The mount path: the directory that has the directory 'lamina'.")
+        @Argument(
+            help: "The mount path: the directory that has the directory 'lamina'.", transform: StoreTools.absolute)
         var path: String
 
         /// For looking only.
@@ -32,6 +33,12 @@ struct StoreTools: ParsableCommand {
                 clock_gettime(CLOCK_MONOTONIC, &now)
                 return UInt64(now.tv_sec)
             }, workerCount: coreCount)
+    }
+
+    static func absolute(_ path: String) -> String {
+        guard !path.hasPrefix("/"), let current = getcwd(nil, 0) else { return path }
+        defer { free(current) }
+        return String(cString: current) + "/" + path
     }
 
     static var coreCount: Int { max(1, sysconf(Int32(_SC_NPROCESSORS_ONLN))) }

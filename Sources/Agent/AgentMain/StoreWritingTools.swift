@@ -70,7 +70,7 @@ extension StoreTools {
         static let configuration = CommandConfiguration(
             abstract: "Takes a file in as an image, and prints the image's id; the agent is stopped.")
         @OptionGroup var place: Place
-        @Argument(help: "The image file.")
+        @Argument(help: "The image file.", transform: StoreTools.absolute)
         var file: String
         @Option(help: "The image's name; the file's, unless given.")
         var name: String?
@@ -87,7 +87,7 @@ extension StoreTools {
             let source: FileSource
             do throws(VolumeError) {
                 let volume = try PosixVolume(
-                    hostPath: VolumePath.parent(of: file).isEmpty ? "." : VolumePath.parent(of: file))
+                    hostPath: VolumePath.parent(of: file))
                 source = try FileSource(try volume.open(VolumePath.name(of: file), .read))
             } catch { throw StartFailure("'\(file)' cannot be opened: \(error)") }
             _ = try DiskImage.inspect(source, declared: format, type: type, limits: .standard)
