@@ -1,8 +1,9 @@
 // Goal: verdicts in at most 2 s and 128 MiB for files that are hostile by their size.
-// Method: sparse files with tables as large as the format allows; the time is taken by `HostileQcow2.verdict`, the
+// Method: sparse files with tables as large as the format allows; the time is taken by `Verdict.of`, the
 // peak of the process's memory here.
 import DiskImage
 import Foundation
+import Model
 import Testing
 
 extension DiskImageTests {
@@ -26,7 +27,7 @@ extension DiskImageTests {
 
         private func verdict(_ path: String) throws -> String {
             let memory = try MemoryPeak()
-            let verdict = HostileQcow2.verdict(try FileSource(path))
+            let verdict = Verdict.of(try FileSource(path), .qcow2)
             #expect(try memory.growthBytes() < 128 << 20)
             return verdict
         }

@@ -99,9 +99,11 @@ extension DiskImage {
             let note = "The size is not a multiple of 512 bytes; as qcow2 the disk ends with zeros up to the next one."
             return (RawDisk(file), isOdd ? [note] : [])
         case .qcow2:
-            let disk = try Qcow2Disk(file, limits: limits)
-            return (disk, disk.header.notes)
-        case .vmdk: throw .unsupported(feature: "reading VMDK images", offset: 0)
+            let map = try Qcow2Map(file, limits: limits)
+            return (MappedDisk(file, map), map.header.notes)
+        case .vmdk:
+            let map = try VmdkMap(file, limits: limits)
+            return (MappedDisk(file, map), map.header.notes)
         }
     }
 }
