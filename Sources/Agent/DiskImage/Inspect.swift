@@ -69,14 +69,16 @@ extension DiskImage {
 
     /// Makes an image file out of a guest's disk without writing it anywhere: the layout is computed, and bytes
     /// are made as they are read. Blocks while it asks the disk for its extents, once. ISO is the guest's own bytes.
-    /// - Throws: `.unsupported` for VMDK, `.tooLarge` beyond 16 TiB for qcow2, and what the disk throws.
+    /// - Parameter packing: how the grains of a VMDK are packed; other formats have no choice. `.deflated` reads and
+    ///   compresses the whole disk before it returns.
+    /// - Throws: `.tooLarge` beyond 16 TiB for qcow2, beyond what 2 TiB of file hold for VMDK, and what the disk throws.
     package static func render(
-        _ disk: any GuestDisk, as format: ImageFormat
+        _ disk: any GuestDisk, as format: ImageFormat, packing: GrainPacking = .stored
     ) throws(DiskImageError) -> any RenderedImage {
         switch format {
         case .raw, .iso: RawImage(disk)
         case .qcow2: try Qcow2Image(disk)
-        case .vmdk: throw .unsupported(feature: "writing VMDK images", offset: 0)
+        case .vmdk: try VmdkImage(disk, packing)
         }
     }
 
