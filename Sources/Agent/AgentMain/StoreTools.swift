@@ -51,14 +51,14 @@ struct StoreTools: ParsableCommand {
         @OptionGroup var place: Place
         @Argument(help: "The image's id.")
         var image: String
-        @Option(help: "raw or qcow2.")
+        @Option(help: "raw, qcow2 or vmdk.")
         var format: String = "raw"
 
         private static let pieceByteCount = 1 << 20
 
         func run() throws {
-            guard let format = ImageFormat(rawValue: format), format != .vmdk else {
-                throw ValidationError("the format is raw or qcow2")
+            guard let format = ImageFormat(rawValue: format) else {
+                throw ValidationError("the format is raw, qcow2 or vmdk")
             }
             let id = try ImageID(parsing: image)
             let store = try place.open()
