@@ -154,5 +154,25 @@ extension DiskImageTests {
             }
             #expect(try vmdkVerdict(path) == "taken")
         }
+
+        /// 8 TiB in blocks of 1 MiB: eight million entries, the last of which is bad.
+        @Test func eightMillionBlocks() throws {
+            let scratch = try Scratch()
+            let file = try SparseFile(scratch.file("blocks.vhdx"), byteCount: 80 << 20)
+            var head = SmallVhdx()
+            head.region(0, "6677C22D23F600429D64115E9BFD4A08", 4 << 20)
+            head.put(SmallVhdx.regionTable + 16 + 24, 65 << 20, 4)
+            head.put(SmallVhdx.metadata + 65552, 8 << 40, 8)
+            head.seal()
+            try file.put(Array(head.bytes[0..<(2 << 20)]), at: 0)
+            let memory = try MemoryPeak()
+            #expect(Verdict.of(try FileSource(file.path), .vhdx) == "taken")
+            let last: UInt64 = (8 << 20) - 1
+            let place = (4 << 20) + (last + last / 4096) * 8
+            try file.put([5], at: place)
+            #expect(
+                Verdict.of(try FileSource(file.path), .vhdx).hasPrefix("corrupt@\(place) a block is in the state 5"))
+            #expect(try memory.growthBytes() < 128 << 20)
+        }
     }
 }

@@ -71,7 +71,7 @@ extension DiskImage {
     /// are made as they are read. Blocks while it asks the disk for its extents, once. ISO is the guest's own bytes.
     /// - Parameter packing: how the grains of a VMDK are packed; other formats have no choice. `.deflated` reads and
     ///   compresses the whole disk before it returns.
-    /// - Throws: `.tooLarge` beyond 16 TiB for qcow2, beyond what 2 TiB of file hold for VMDK, and what the disk throws.
+    /// - Throws: `.unsupported` for VHD and VHDX, `.tooLarge` beyond 16 TiB for qcow2, beyond what 2 TiB of file hold for VMDK, and what the disk throws.
     package static func render(
         _ disk: any GuestDisk, as format: ImageFormat, packing: GrainPacking = .stored
     ) throws(DiskImageError) -> any RenderedImage {
@@ -79,6 +79,7 @@ extension DiskImage {
         case .raw, .iso: RawImage(disk)
         case .qcow2: try Qcow2Image(disk)
         case .vmdk: try VmdkImage(disk, packing)
+        case .vhd, .vhdx: throw .unsupported(feature: "writing \(format.rawValue) images", offset: 0)
         }
     }
 
@@ -105,6 +106,10 @@ extension DiskImage {
             return (MappedDisk(file, map), map.header.notes)
         case .vmdk:
             let map = try VmdkMap(file, limits: limits)
+            return (MappedDisk(file, map), map.header.notes)
+        case .vhd: return try VhdMap.open(file, limits)
+        case .vhdx:
+            let map = try VhdxMap(file, limits: limits)
             return (MappedDisk(file, map), map.header.notes)
         }
     }

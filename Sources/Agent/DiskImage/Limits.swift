@@ -43,6 +43,25 @@ enum Limits {
     /// Grain tables that are kept, of 2 KiB each.
     static let vmdkTableCacheCount = 512
 
+    /// The block sizes of a dynamic VHD.
+    static let vhdBlockBytes: ClosedRange<UInt64> = 64 << 10...256 << 20
+    /// The most blocks of a VHD: a table of 16 MiB, for 2 TiB in blocks of 512 KiB.
+    static let vhdBlockCountMax: UInt64 = 1 << 22
+    /// Bytes of sector bitmaps of a VHD that are kept.
+    static let vhdBitmapCacheBytes = 1 << 20
+
+    /// The most entries of a VHDX's region table and metadata table. Source: MS-VHDX, 2.2.3.1 and 2.6.1.1.
+    static let vhdxEntryCountMax = 2047
+    /// The block sizes of a VHDX. Source: MS-VHDX, 2.6.2.1.
+    static let vhdxBlockBytes: ClosedRange<UInt64> = 1 << 20...256 << 20
+    /// Bytes of the block table that are checked before a file is accepted: all of it up to 8 TiB in blocks of 1 MiB.
+    static let vhdxCheckedTableBytesMax: UInt64 = 65 << 20
+    /// The most MiB of a VHDX file: the map of what they are used for takes one bit of each, 8 MiB in all.
+    static let vhdxHostBlockCountMax: UInt64 = 1 << 26
+    /// The piece of the block table that is read at once, and how many are kept.
+    static let vhdxTablePieceBytes = 64 << 10
+    static let vhdxTablePieceCacheCount = 64
+
     /// Packed grains that a VMDK being written keeps, for reads that end inside one.
     static let vmdkPackedGrainCacheCount = 8
     /// The largest VMDK that is written: its tables tell sectors by 32 bits.
