@@ -93,6 +93,7 @@ struct AddImage: AsyncParsableCommand {
 package enum FormatGuess {
     private static let endings: [String: ImageFormat] = [
         "qcow2": .qcow2, "qcow": .qcow2, "raw": .raw, "img": .raw, "iso": .iso, "vmdk": .vmdk,
+        "vhd": .vhd, "vhdx": .vhdx,
     ]
 
     /// The format by the ending; nil when it says none. A `.img` may be a qcow2: the controller refuses it then, with the

@@ -14,7 +14,7 @@ struct DownloadImage: AsyncParsableCommand {
             """)
 
     /// The containers that content comes in.
-    enum Container: String, ExpressibleByArgument, CaseIterable { case raw, qcow2 }
+    enum Container: String, ExpressibleByArgument, CaseIterable { case raw, qcow2, vmdk }
 
     @Argument(help: "The image's name or id.") var image: String
     @Option(help: "The container to write.") var format: Container = .raw

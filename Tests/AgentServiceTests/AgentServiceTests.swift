@@ -55,7 +55,8 @@ struct ImageVerbTests {
         await host.end()
     }
 
-    @Test func qcow2GoesOutAndComesBackAsTheSameContent() async throws {
+    @Test(arguments: [ImageFormat.qcow2, .vmdk])
+    func aContainerGoesOutAndComesBackAsTheSameContent(_ format: ImageFormat) async throws {
         let host = try await TestHost()
         let bytes = TestHost.disk(6)
         try host.write(bytes, to: host.imports + "/disk.raw")
@@ -63,14 +64,14 @@ struct ImageVerbTests {
             IngestVerb(
                 session: SessionID(random: (1, 1)), declaration: TestHost.declaration(1),
                 source: .hostPath(host.imports + "/disk.raw"), checksum: nil))
-        let qcow2 = try await host.content(first.facts.declaration.id, .qcow2)
+        let file = try await host.content(first.facts.declaration.id, format)
         let upload = UploadID(random: (9, 9))
-        _ = try await host.calls.call(CreateUploadVerb(id: upload, byteCount: UInt64(qcow2.count)), to: host.address)
-        _ = try await host.upload(upload, qcow2)
+        _ = try await host.calls.call(CreateUploadVerb(id: upload, byteCount: UInt64(file.count)), to: host.address)
+        _ = try await host.upload(upload, file)
         let second = try await host.ingest(
             IngestVerb(
-                session: SessionID(random: (2, 2)), declaration: TestHost.declaration(2, .qcow2, .system),
-                source: .upload(upload), checksum: Digest.sha256(qcow2)))
+                session: SessionID(random: (2, 2)), declaration: TestHost.declaration(2, format, .system),
+                source: .upload(upload), checksum: Digest.sha256(file)))
         #expect(second.facts.contentDigest == first.facts.contentDigest)
         #expect(second.facts.virtualSizeBytes == first.facts.virtualSizeBytes)
         #expect(try await host.content(second.facts.declaration.id, .raw) == bytes)

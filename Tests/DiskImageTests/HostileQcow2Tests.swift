@@ -39,52 +39,6 @@ extension DiskImageTests {
             }
         }
 
-        /// The kind of an error and its words, such as `corrupt@20 cluster_bits is 8, not 9 to 21`.
-        static func words(_ error: DiskImageError) -> String {
-            switch error {
-            case .mismatch(_, let found): "mismatch \(found)"
-            case .unsafe(let rule, let offset): "unsafe@\(offset) \(rule)"
-            case .corrupt(let rule, let offset): "corrupt@\(offset) \(rule)"
-            case .unsupported(let feature, let offset): "unsupported@\(offset) \(feature)"
-            case .tooLarge: "tooLarge"
-            case .source(let words): "source \(words)"
-            }
-        }
-
-        /// The processor time of this thread: other work on the machine does not count.
-        private static func threadNanoseconds() -> Int {
-            var time = timespec()
-            clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time)
-            return time.tv_sec * 1_000_000_000 + time.tv_nsec
-        }
-
-        /// Inspects and then reads all of it; the verdict is the first error.
-        static func verdict(_ source: any ByteSource) -> String {
-            let start = threadNanoseconds()
-            defer { #expect(threadNanoseconds() - start < 2_000_000_000) }
-            do throws(DiskImageError) {
-                let found = try DiskImage.inspect(source, declared: .qcow2, type: .disk, limits: .standard)
-                let disk = try DiskImage.open(source, format: .qcow2, limits: .standard)
-                let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
-                defer { piece.deallocate() }
-                var place: UInt64 = 0
-                while place < min(found.virtualSizeBytes, 8 << 20) {
-                    let extent = try disk.extent(at: place)
-                    if extent.range.lowerBound != place || extent.range.isEmpty {
-                        return "extent \(extent) at \(place)"
-                    }
-                    let count = Int(min(extent.range.upperBound - place, UInt64(piece.count)))
-                    if extent.isData {
-                        try disk.read(into: UnsafeMutableRawBufferPointer(rebasing: piece[0..<count]), at: place)
-                    }
-                    place += UInt64(count)
-                }
-                return "taken"
-            } catch {
-                return words(error)
-            }
-        }
-
         static let breaks: [Break] = [
             Break("nothing broken", "taken") { _ in },
             Break("nothing broken, version 2", "taken", version: 2) { _ in },
@@ -289,7 +243,7 @@ extension DiskImageTests {
         ]
 
         @Test(arguments: breaks) func getsItsVerdict(_ broken: Break) {
-            let verdict = Self.verdict(MemorySource(broken.make()))
+            let verdict = Verdict.of(MemorySource(broken.make()), .qcow2)
             #expect(verdict.hasPrefix(broken.verdict), "\(verdict)")
         }
 
@@ -309,7 +263,7 @@ extension DiskImageTests {
                     if place < file.bytes.count { file.bytes[place] = UInt8(truncatingIfNeeded: random.next()) }
                 }
                 if round % 50 == 0 { file.bytes.removeLast(Int.random(in: 0..<file.bytes.count, using: &random)) }
-                #expect(!Self.verdict(MemorySource(file.bytes)).hasPrefix("extent"))
+                #expect(!Verdict.of(MemorySource(file.bytes), .qcow2).hasPrefix("extent"))
             }
         }
     }

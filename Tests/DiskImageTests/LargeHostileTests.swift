@@ -1,8 +1,9 @@
 // Goal: verdicts in at most 2 s and 128 MiB for files that are hostile by their size.
-// Method: sparse files with tables as large as the format allows; the time is taken by `HostileQcow2.verdict`, the
+// Method: sparse files with tables as large as the format allows; the time is taken by `Verdict.of`, the
 // peak of the process's memory here.
 import DiskImage
 import Foundation
+import Model
 import Testing
 
 extension DiskImageTests {
@@ -26,7 +27,7 @@ extension DiskImageTests {
 
         private func verdict(_ path: String) throws -> String {
             let memory = try MemoryPeak()
-            let verdict = HostileQcow2.verdict(try FileSource(path))
+            let verdict = Verdict.of(try FileSource(path), .qcow2)
             #expect(try memory.growthBytes() < 128 << 20)
             return verdict
         }
@@ -92,6 +93,86 @@ extension DiskImageTests {
             try file.put([0, 0, 0, 1], at: 56)
             try file.put(words: [UInt64](repeating: 0x1234 << 32, count: (2 << 20) / 8 - 9), at: 72)
             #expect(try verdict(file.path) == "taken")
+        }
+
+        /// A VMDK of 4 KiB grains with both directories as long as they may be: 2 Mi tables, in no order, over a file
+        /// that is a hole but for them.
+        private func largestVmdk(_ scratch: Scratch, tables: (UInt32) -> UInt32) throws -> String {
+            let sectors: UInt64 = 1 << 32
+            let file = try SparseFile(scratch.file("largest.vmdk"), byteCount: 16 << 30)
+            var head = SmallVmdk()
+            head.put32(8, 3)
+            head.put64(12, sectors)
+            head.put64(48, 1 << 15)
+            head.put64(56, 1 << 14)
+            head.describe("RW 4096", "RW \(sectors)")
+            try file.put(Array(head.bytes[0..<2048]), at: 0)
+            for half in 0..<UInt32(2) {
+                let words = (0..<UInt32(1 << 20)).map { (tables(half << 20 | $0)).littleEndian }
+                try file.put(words.withUnsafeBytes { [UInt8]($0) }, at: (8 << 20) << UInt64(half))
+            }
+            return file.path
+        }
+
+        private func vmdkVerdict(_ path: String) throws -> String {
+            let memory = try MemoryPeak()
+            let verdict = Verdict.of(try FileSource(path), .vmdk)
+            #expect(try memory.growthBytes() < 128 << 20)
+            return verdict
+        }
+
+        @Test func twoMillionGrainTables() throws {
+            let scratch = try Scratch()
+            // An odd factor reaches every number once.
+            let path = try largestVmdk(scratch) { 1 << 20 + ($0 &* 1_234_567 & 0x1f_ffff) * 4 }
+            #expect(try vmdkVerdict(path) == "taken")
+        }
+
+        @Test func twoMillionTimesOneGrainTable() throws {
+            let scratch = try Scratch()
+            let path = try largestVmdk(scratch) { _ in 1 << 20 }
+            #expect(try vmdkVerdict(path).hasPrefix("corrupt@12582908 a grain table overlaps another"))
+        }
+
+        /// Three million grains that lie between a million tables: each is looked up among them.
+        @Test func threeMillionGrains() throws {
+            let scratch = try Scratch()
+            let path = try largestVmdk(scratch) { $0 < 8192 ? 1 << 17 + $0 * 4 : 1 << 20 + $0 % (1 << 20) * 28 }
+            let handle = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+            defer { try? handle.close() }
+            // One directory: its flag goes.
+            try handle.seek(toOffset: 8)
+            try handle.write(contentsOf: Data([1, 0, 0, 0]))
+            for table in 0..<UInt32(7800) {
+                let entries = (0..<UInt32(384)).map { entry -> UInt32 in
+                    let (gap, inside) = (table * 384 + entry).quotientAndRemainder(dividingBy: 3)
+                    let place = 8192 + UInt32(UInt64(gap) * 7919 % 1_000_000)
+                    return (1 << 20 + place * 28 + 4 + inside * 8).littleEndian
+                }
+                try handle.seek(toOffset: UInt64(1 << 17 + table * 4) * 512)
+                try handle.write(contentsOf: entries.withUnsafeBytes { Data($0) })
+            }
+            #expect(try vmdkVerdict(path) == "taken")
+        }
+
+        /// 8 TiB in blocks of 1 MiB: eight million entries, the last of which is bad.
+        @Test func eightMillionBlocks() throws {
+            let scratch = try Scratch()
+            let file = try SparseFile(scratch.file("blocks.vhdx"), byteCount: 80 << 20)
+            var head = SmallVhdx()
+            head.region(0, "6677C22D23F600429D64115E9BFD4A08", 4 << 20)
+            head.put(SmallVhdx.regionTable + 16 + 24, 65 << 20, 4)
+            head.put(SmallVhdx.metadata + 65552, 8 << 40, 8)
+            head.seal()
+            try file.put(Array(head.bytes[0..<(2 << 20)]), at: 0)
+            let memory = try MemoryPeak()
+            #expect(Verdict.of(try FileSource(file.path), .vhdx) == "taken")
+            let last: UInt64 = (8 << 20) - 1
+            let place = (4 << 20) + (last + last / 4096) * 8
+            try file.put([5], at: place)
+            #expect(
+                Verdict.of(try FileSource(file.path), .vhdx).hasPrefix("corrupt@\(place) a block is in the state 5"))
+            #expect(try memory.growthBytes() < 128 << 20)
         }
     }
 }

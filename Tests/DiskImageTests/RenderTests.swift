@@ -172,11 +172,5 @@ extension DiskImageTests {
             let counted = stride(from: 0, to: blocks.count, by: 2).filter { blocks[$0 + 1] == 1 && blocks[$0] == 0 }
             #expect(counted.count == 40_010)
         }
-
-        @Test func doesNotWriteVMDKYet() {
-            #expect(throws: DiskImageError.unsupported(feature: "writing VMDK images", offset: 0)) {
-                try DiskImage.render(MemoryDisk([1]), as: .vmdk)
-            }
-        }
     }
 }

@@ -106,13 +106,6 @@ extension DiskImageTests {
             }
         }
 
-        @Test func vmdkIsKnownAndNotRead() {
-            let file = [UInt8]("KDMV".utf8) + [UInt8](repeating: 0, count: 4096)
-            #expect(throws: DiskImageError.unsupported(feature: "reading VMDK images", offset: 0)) {
-                try DiskImage.inspect(MemorySource(file), declared: .vmdk, type: .system, limits: .standard)
-            }
-        }
-
         /// A raw file of any length but zero is a disk: nothing in it says how long it should be.
         @Test(arguments: [1, 511, 512, 513, 40_000, 1 << 20]) func rawIsTakenByteForByte(_ size: Int) throws {
             var random = Seeded(UInt64(size))

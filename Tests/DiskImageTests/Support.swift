@@ -113,6 +113,24 @@ enum Qemu {
     }
 }
 
+/// The program of e2fsprogs that makes a file system of a directory.
+enum Mkfs {
+    static let isThere = FileManager.default.isExecutableFile(atPath: "/usr/sbin/mkfs.ext4")
+
+    /// Makes a file with a file system that has these files.
+    static func ext4(_ path: String, byteCount: UInt64, content: [String: String]) throws {
+        let scratch = try Scratch()
+        for (name, text) in content {
+            let file = URL(fileURLWithPath: scratch.file(name))
+            try FileManager.default.createDirectory(
+                at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
+            try Data(text.utf8).write(to: file)
+        }
+        _ = try SparseFile(path, byteCount: byteCount)
+        try Qemu.run("../sbin/mkfs.ext4", "-q", "-F", "-d", scratch.path, path)
+    }
+}
+
 /// Numbers that come again in every run (xorshift64*).
 struct Seeded: RandomNumberGenerator {
     private var state: UInt64

@@ -73,6 +73,10 @@ class Files:
     def make_disk_qcow2(self, made):
         subprocess.run(["qemu-img", "convert", "-O", "qcow2", "-c", self.path("disk.raw"), made], check=True)
 
+    def make_disk_vmdk(self, made):
+        subprocess.run(["qemu-img", "convert", "-O", "vmdk", "-o", "subformat=streamOptimized", self.path("disk.raw"), made],
+                       check=True)
+
     def make_big_raw(self, made):
         """Half a gigabyte that neither compresses nor repeats: ingest of it takes long enough to be interrupted."""
         with open(made, "wb") as out, open("/dev/urandom", "rb") as source:

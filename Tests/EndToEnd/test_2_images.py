@@ -15,7 +15,7 @@ from lamina import sha256_of, wait_until
 def on_host(lab, files):
     """A directory of h1 that imports are allowed from, with the files in it."""
     lab.sh("h1", "mkdir -p /lamina/import")
-    for name in ("disk.raw", "disk.qcow2", "rescue.iso"):
+    for name in ("disk.raw", "disk.qcow2", "disk.vmdk", "rescue.iso"):
         lab.put("h1", files.path(name), f"/lamina/import/{name}")
     lab.sh("h1", "chmod -R a+rX /lamina/import")
     return "/lamina/import"
@@ -29,14 +29,16 @@ def test_raw_by_url_comes_back_byte_for_byte(controller, storage, files, web):
     assert controller.download_digest(image) == files.digest("disk.raw")
 
 
-def test_the_same_disk_in_two_containers_is_one_content(controller, storage, files, on_host):
-    raw = controller.add_image(storage, "raw-path", {"hostPath": f"{on_host}/disk.raw"})
+@pytest.mark.parametrize("container", ["qcow2", "vmdk"])
+def test_the_same_disk_in_two_containers_is_one_content(controller, storage, files, on_host, container):
+    raw = controller.add_image(storage, f"raw-path-{container}", {"hostPath": f"{on_host}/disk.raw"})
     before = controller.get(f"/v1/image-storages/{storage['id']}/usage")["storedBytes"]
-    qcow2 = controller.add_image(storage, "qcow2-path", {"hostPath": f"{on_host}/disk.qcow2"}, format="qcow2", type="system")
+    other = controller.add_image(storage, f"{container}-path", {"hostPath": f"{on_host}/disk.{container}"}, format=container,
+                                 type="system")
     after = controller.get(f"/v1/image-storages/{storage['id']}/usage")["storedBytes"]
-    assert raw["contentDigest"] == qcow2["contentDigest"]
-    assert after - before < files.path("disk.qcow2").stat().st_size * 0.005
-    assert controller.download_digest(qcow2) == files.digest("disk.raw")
+    assert raw["contentDigest"] == other["contentDigest"]
+    assert after - before < files.path(f"disk.{container}").stat().st_size * 0.005
+    assert controller.download_digest(other) == files.digest("disk.raw")
 
 
 def test_iso_is_for_systems_only(controller, storage, files, on_host):
@@ -47,11 +49,12 @@ def test_iso_is_for_systems_only(controller, storage, files, on_host):
     assert controller.download_digest(image) == files.digest("rescue.iso")
 
 
-def test_qcow2_out_is_clean_and_equal(controller, storage, files, scratch, on_host):
-    image = controller.add_image(storage, "for-qcow2-out", {"hostPath": f"{on_host}/disk.raw"})
-    out = scratch / "out.qcow2"
-    controller.cli("image", "download", image["id"], "--format", "qcow2", "-o", out)
-    subprocess.run(["qemu-img", "check", out], check=True, capture_output=True)
+@pytest.mark.parametrize("container", ["qcow2", "vmdk"])
+def test_a_container_out_is_clean_and_equal(controller, storage, files, scratch, on_host, container):
+    image = controller.add_image(storage, f"for-{container}-out", {"hostPath": f"{on_host}/disk.raw"})
+    out = scratch / f"out.{container}"
+    controller.cli("image", "download", image["id"], "--format", container, "-o", out)
+    subprocess.run(["qemu-img", "check", "-f", container, out], check=True, capture_output=True)
     subprocess.run(["qemu-img", "compare", out, files.path("disk.raw")], check=True, capture_output=True)
     out.unlink()
 

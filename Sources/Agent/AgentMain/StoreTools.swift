@@ -80,7 +80,7 @@ struct StoreTools: ParsableCommand {
         @OptionGroup var place: Place
         @Argument(help: "The image's id, or its name when only one image has it.")
         var image: String
-        @Option(help: "raw or qcow2.")
+        @Option(help: "raw, qcow2 or vmdk.")
         var format: String = "raw"
         @Option(name: .shortAndLong, help: "A file that does not exist yet.")
         var output: String?
@@ -89,7 +89,7 @@ struct StoreTools: ParsableCommand {
 
         func run() throws {
             guard let format = ImageFormat(rawValue: format) else {
-                throw ValidationError("'\(format)' is no format; it is raw or qcow2")
+                throw ValidationError("'\(format)' is no format; it is raw, qcow2 or vmdk")
             }
             let reader = try place.reader()
             let id = try find(reader)

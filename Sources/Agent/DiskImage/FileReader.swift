@@ -55,6 +55,17 @@ struct FileReader: Sendable {
             done += now
         }
     }
+
+    /// `count` little-endian words of four bytes from `offset`.
+    func little32s(at offset: UInt64, count: Int, what: String) throws(DiskImageError) -> [UInt32] {
+        guard contains(offset, UInt64(count) * 4) else {
+            throw .corrupt(rule: "the file ends in \(what)", offset: offset)
+        }
+        let words = UnsafeMutableRawBufferPointer.allocate(byteCount: count * 4, alignment: 16)
+        defer { words.deallocate() }
+        try fill(words, at: offset, what: what)
+        return words.bindMemory(to: UInt32.self).map { UInt32(littleEndian: $0) }
+    }
 }
 
 extension [UInt8] {
@@ -68,6 +79,8 @@ extension [UInt8] {
     func little32(_ offset: Int) -> UInt32 { big32(offset).byteSwapped }
     /// The little-endian number of two bytes.
     func little16(_ offset: Int) -> UInt16 { big16(offset).byteSwapped }
+    /// The little-endian number of eight bytes.
+    func little64(_ offset: Int) -> UInt64 { big64(offset).byteSwapped }
     /// Whether `text` stands at `offset`.
     func has(_ text: StaticString, at offset: Int) -> Bool {
         guard offset >= 0, count - offset >= text.utf8CodeUnitCount else { return false }

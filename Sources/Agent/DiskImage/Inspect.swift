@@ -69,14 +69,17 @@ extension DiskImage {
 
     /// Makes an image file out of a guest's disk without writing it anywhere: the layout is computed, and bytes
     /// are made as they are read. Blocks while it asks the disk for its extents, once. ISO is the guest's own bytes.
-    /// - Throws: `.unsupported` for VMDK, `.tooLarge` beyond 16 TiB for qcow2, and what the disk throws.
+    /// - Parameter packing: how the grains of a VMDK are packed; other formats have no choice. `.deflated` reads and
+    ///   compresses the whole disk before it returns.
+    /// - Throws: `.unsupported` for VHD and VHDX, `.tooLarge` beyond 16 TiB for qcow2, beyond what 2 TiB of file hold for VMDK, and what the disk throws.
     package static func render(
-        _ disk: any GuestDisk, as format: ImageFormat
+        _ disk: any GuestDisk, as format: ImageFormat, packing: GrainPacking = .stored
     ) throws(DiskImageError) -> any RenderedImage {
         switch format {
         case .raw, .iso: RawImage(disk)
         case .qcow2: try Qcow2Image(disk)
-        case .vmdk: throw .unsupported(feature: "writing VMDK images", offset: 0)
+        case .vmdk: try VmdkImage(disk, packing)
+        case .vhd, .vhdx: throw .unsupported(feature: "writing \(format.rawValue) images", offset: 0)
         }
     }
 
@@ -99,9 +102,15 @@ extension DiskImage {
             let note = "The size is not a multiple of 512 bytes; as qcow2 the disk ends with zeros up to the next one."
             return (RawDisk(file), isOdd ? [note] : [])
         case .qcow2:
-            let disk = try Qcow2Disk(file, limits: limits)
-            return (disk, disk.header.notes)
-        case .vmdk: throw .unsupported(feature: "reading VMDK images", offset: 0)
+            let map = try Qcow2Map(file, limits: limits)
+            return (MappedDisk(file, map), map.header.notes)
+        case .vmdk:
+            let map = try VmdkMap(file, limits: limits)
+            return (MappedDisk(file, map), map.header.notes)
+        case .vhd: return try VhdMap.open(file, limits)
+        case .vhdx:
+            let map = try VhdxMap(file, limits: limits)
+            return (MappedDisk(file, map), map.header.notes)
         }
     }
 }

@@ -21,14 +21,53 @@ enum Limits {
     static let qcow2L2PieceBytes = 64 << 10
     /// Bytes of L2 pieces that are kept.
     static let qcow2L2CacheBytes = 8 << 20
-    /// Bytes of decompressed clusters that are kept.
-    static let qcow2ClusterCacheBytes = 8 << 20
     /// Decompressors that are kept when nobody uses them.
-    static let qcow2IdleDecoderCountMax = 16
-    /// L2 entries that one question for an extent looks at.
+    static let idleDecoderCountMax = 16
+    /// Bytes of decompressed clusters or grains that are kept.
+    static let unpackedCacheBytes = 8 << 20
+    /// Clusters, grains or blocks that one question for an extent looks at.
     static let extentStepCountMax = 65536
 
-    /// The largest disk that is written as qcow2: its map takes one bit of each 64 KiB, 32 MiB in all.
+    /// The versions of VMDK sparse extents.
+    static let vmdkVersions: ClosedRange<UInt32> = 1...3
+    /// The smallest and largest grain, in sectors: 4 KiB to 64 KiB.
+    static let vmdkGrainSectors: ClosedRange<UInt64> = 8...128
+    /// The largest descriptor that is read.
+    static let vmdkDescriptorBytesMax: UInt64 = 1 << 20
+    /// The most entries of a grain directory: 4 MiB, for 32 TiB in grains of 64 KiB.
+    static let vmdkDirectoryEntryCountMax: UInt64 = 1 << 20
+    /// The most grains of a file: the map of what they are used for takes one bit of each, 32 MiB in all.
+    static let vmdkHostGrainCountMax: UInt64 = 1 << 28
+    /// Bytes of grain tables that are checked before a file is accepted; later ones are checked as they are read.
+    static let vmdkCheckedTableBytesMax: UInt64 = 16 << 20
+    /// Grain tables that are kept, of 2 KiB each.
+    static let vmdkTableCacheCount = 512
+
+    /// The block sizes of a dynamic VHD.
+    static let vhdBlockBytes: ClosedRange<UInt64> = 64 << 10...256 << 20
+    /// The most blocks of a VHD: a table of 16 MiB, for 2 TiB in blocks of 512 KiB.
+    static let vhdBlockCountMax: UInt64 = 1 << 22
+    /// Bytes of sector bitmaps of a VHD that are kept.
+    static let vhdBitmapCacheBytes = 1 << 20
+
+    /// The most entries of a VHDX's region table and metadata table. Source: MS-VHDX, 2.2.3.1 and 2.6.1.1.
+    static let vhdxEntryCountMax = 2047
+    /// The block sizes of a VHDX. Source: MS-VHDX, 2.6.2.1.
+    static let vhdxBlockBytes: ClosedRange<UInt64> = 1 << 20...256 << 20
+    /// Bytes of the block table that are checked before a file is accepted: all of it up to 8 TiB in blocks of 1 MiB.
+    static let vhdxCheckedTableBytesMax: UInt64 = 65 << 20
+    /// The most MiB of a VHDX file: the map of what they are used for takes one bit of each, 8 MiB in all.
+    static let vhdxHostBlockCountMax: UInt64 = 1 << 26
+    /// The piece of the block table that is read at once, and how many are kept.
+    static let vhdxTablePieceBytes = 64 << 10
+    static let vhdxTablePieceCacheCount = 64
+
+    /// Packed grains that a VMDK being written keeps, for reads that end inside one.
+    static let vmdkPackedGrainCacheCount = 8
+    /// The largest VMDK that is written: its tables tell sectors by 32 bits.
+    static let vmdkFileSectorsMax: UInt64 = 1 << 32
+    /// The largest disk that is written as qcow2 or VMDK. Their maps take one bit (32 MiB in all) or one byte of each
+    /// 64 KiB; memory of the latter is taken where there is data, and a VMDK of 2 TiB has data for 32 MiB.
     static let renderedDiskBytesMax: UInt64 = 16 << 40
     /// An ISO file may lack this much of what its volume descriptor says: padding that tools strip.
     static let isoPaddingBytesMax: UInt64 = 150 * 2048

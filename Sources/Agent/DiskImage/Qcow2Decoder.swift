@@ -1,16 +1,6 @@
 import Compression
 import Synchronization
 
-/// A cluster that was decompressed.
-final class Qcow2Cluster: @unchecked Sendable {
-    // Unchecked: the bytes are written by the thread that made it, before any other can see it.
-    let bytes: UnsafeMutableRawBufferPointer
-
-    init(byteCount: Int) { bytes = .allocate(byteCount: byteCount, alignment: 4096) }
-
-    deinit { bytes.deallocate() }
-}
-
 /// Decompresses clusters. Each call has a worker of its own; idle ones are kept for the next.
 final class Qcow2Decoder: Sendable {
     /// The context and the input buffer of one thread.
@@ -45,7 +35,7 @@ final class Qcow2Decoder: Sendable {
         into output: UnsafeMutableRawBufferPointer, host: UInt64, count: Int
     ) throws(DiskImageError) {
         let worker = idle.withLock { $0.popLast() } ?? Worker()
-        defer { idle.withLock { if $0.count < Limits.qcow2IdleDecoderCountMax { $0.append(worker) } } }
+        defer { idle.withLock { if $0.count < Limits.idleDecoderCountMax { $0.append(worker) } } }
         let input = worker.reserve(count)
         try file.fill(input, at: host, what: "a compressed cluster")
         let written: Int

@@ -44,8 +44,8 @@ enum SignatureSearch {
         note(head.has("COWD", at: 0), "a VMDK image of the COWD kind", .vmdk)
         let text = head.prefix(while: { $0 == 0x20 || $0 == 0x0a || $0 == 0x0d || $0 == 0x09 }).count
         note(head.has("# Disk DescriptorFile", at: text), "a VMDK descriptor", .vmdk)
-        note(head.has("conectix", at: 0), "a VHD image", nil)
-        note(head.has("vhdxfile", at: 0), "a VHDX image", nil)
+        note(head.has("conectix", at: 0), "a VHD image", .vhd)
+        note(head.has("vhdxfile", at: 0), "a VHDX image", .vhdx)
         note(head.has([0x7f, 0x10, 0xda, 0xbe], at: 64), "a VDI image", nil)
         note(head.has("QED\0", at: 0), "a QED image", nil)
         note(
@@ -64,7 +64,7 @@ enum SignatureSearch {
     }
 
     private static func trailers(_ tail: [UInt8], _ note: Note) {
-        note(tail.count == 512 && tail.has("conectix", at: 0), "a VHD image", nil)
+        note(tail.count == 512 && tail.has("conectix", at: 0), "a VHD image", .vhd)
         note(tail.count == 512 && tail.has("koly", at: 0), "a DMG image", nil)
     }
 

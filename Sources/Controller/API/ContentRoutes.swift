@@ -15,7 +15,7 @@ extension HTTPField.Name {
 enum ContentRoutes {
     private static let parameters = [
         RouteParameter(
-            name: "format", schema: .values("raw", "qcow2"), description: "The container; raw when absent."),
+            name: "format", schema: .values("raw", "qcow2", "vmdk"), description: "The container; raw when absent."),
         RouteParameter(name: "Range", place: .header, schema: .text, description: "One range of bytes."),
         RouteParameter(
             name: "If-Range", place: .header, schema: .text,
@@ -61,7 +61,8 @@ enum ContentRoutes {
         switch request.query["format"] {
         case nil, "raw": .raw
         case "qcow2": .qcow2
-        default: throw .invalid("format", "content comes as raw or qcow2")
+        case "vmdk": .vmdk
+        default: throw .invalid("format", "content comes as raw, qcow2 or vmdk")
         }
     }
 

@@ -30,8 +30,19 @@ package enum Inflate {
         try run(into: output, from: input, wrapping: .zlib)
     }
 
+    /// Inflates the zlib stream (RFC 1950) that `input` begins with, to its end; its Adler-32 is checked. Bytes after
+    /// its end are ignored.
+    /// - Returns: the bytes written to `output`.
+    /// - Throws: `.outputTooLong` when the stream holds more than `output` does.
+    package static func wholeZlib(
+        into output: UnsafeMutableRawBufferPointer, from input: UnsafeRawBufferPointer
+    ) throws(CompressionError) -> Int {
+        try run(into: output, from: input, wrapping: .zlib, isWhole: true)
+    }
+
     private static func run(
-        into output: UnsafeMutableRawBufferPointer, from input: UnsafeRawBufferPointer, wrapping: DeflateWrapping
+        into output: UnsafeMutableRawBufferPointer, from input: UnsafeRawBufferPointer, wrapping: DeflateWrapping,
+        isWhole: Bool = false
     ) throws(CompressionError) -> Int {
         guard input.count <= Int(UInt32.max), output.count <= Int(UInt32.max) else {
             throw .outputTooLong(limitBytes: Int(UInt32.max))
@@ -52,10 +63,20 @@ package enum Inflate {
         case Z_STREAM_END: return written
         case Z_OK, Z_BUF_ERROR:
             guard stream.avail_out == 0 else { throw .truncated }
+            // The buffer is full and the stream is not at its end: it holds more, or it was cut.
+            guard !isWhole else { throw .outputTooLong(limitBytes: output.count) }
             return written
         case Z_MEM_ERROR: throw .outOfMemory
         default: throw .corrupt(stream.msg.map { String(cString: $0) } ?? "zlib error \(result)")
         }
+    }
+}
+
+/// The checksum at the end of zlib streams.
+package enum Adler32 {
+    /// The checksum of `bytes`. Source: RFC 1950, section 9.
+    package static func of(_ bytes: UnsafeRawBufferPointer) -> UInt32 {
+        UInt32(truncatingIfNeeded: adler32_z(1, bytes.baseAddress?.assumingMemoryBound(to: UInt8.self), bytes.count))
     }
 }
 

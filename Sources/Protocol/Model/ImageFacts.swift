@@ -16,6 +16,10 @@ package enum ImageFormat: String, Codable, Sendable, CaseIterable {
     case iso
     /// VMware virtual disk.
     case vmdk
+    /// Microsoft virtual hard disk, of fixed size or dynamic.
+    case vhd
+    /// Microsoft virtual hard disk, version 2.
+    case vhdx
 }
 
 /// How many blobs are moved at once: 1 to 16, default 1. Source: seed, "Image Blob Upload/Download Concurrency".

@@ -223,7 +223,9 @@ package struct ManifestTail: Hashable, Sendable {
 enum FactsCodec {
     // The numbers are the format's; an enum's order in Swift must not decide them.
     private static let types: [(ImageType, UInt8)] = [(.system, 1), (.disk, 2)]
-    private static let formats: [(ImageFormat, UInt8)] = [(.qcow2, 1), (.raw, 2), (.iso, 3), (.vmdk, 4)]
+    private static let formats: [(ImageFormat, UInt8)] = [
+        (.qcow2, 1), (.raw, 2), (.iso, 3), (.vmdk, 4), (.vhd, 5), (.vhdx, 6),
+    ]
 
     static func write(_ facts: ImageFacts, to out: inout ByteWriter) {
         let declaration = facts.declaration
