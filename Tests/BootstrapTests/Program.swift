@@ -18,7 +18,6 @@ enum Program {
     ) throws -> String {
         let folder = FileManager.default.temporaryDirectory.appending(path: "lamina-program-\(UUID())")
         try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: false)
-        defer { try? FileManager.default.removeItem(at: folder) }
         let (given, said, complained) = (
             folder.appending(path: "in"), folder.appending(path: "out"), folder.appending(path: "err")
         )
@@ -27,15 +26,18 @@ enum Program {
         let process = try spawn(
             ["/usr/bin/timeout", "--kill-after=5", String(secondsMax), path] + arguments, environment,
             [(given.path, O_RDONLY), (said.path, O_WRONLY | O_CREAT), (complained.path, O_WRONLY | O_CREAT)])
+        let (output, errors) = (try FileHandle(forReadingFrom: said), try FileHandle(forReadingFrom: complained))
+        // Whatever happens to this process now, nothing of it lies about.
+        try FileManager.default.removeItem(at: folder)
         let status = try wait(process)
         guard status == 0 else {
-            let words = (try? String(contentsOf: complained, encoding: .utf8)) ?? ""
+            let words = String(decoding: try errors.readToEnd() ?? Data(), as: UTF8.self)
             throw ProgramFailed(
                 description: status == 124
                     ? "\(path) \(arguments): not done after \(secondsMax) s: \(words)"
                     : "\(path) \(arguments): status \(status): \(words)")
         }
-        return String(decoding: try Data(contentsOf: said), as: UTF8.self)
+        return String(decoding: try output.readToEnd() ?? Data(), as: UTF8.self)
     }
 
     /// Held while descriptors are made that no program may inherit, and while one is started.
