@@ -121,6 +121,8 @@ final class SchedulerBench: Sendable {
     @discardableResult
     func add(_ type: String = "test", arguments: [String] = [], key: String? = nil) async throws -> JobID {
         let scheduler = self.scheduler
+        // What is added before the scheduler has started is taken up by age.
+        bench.clock.advance(milliseconds: 1)
         let job = try await bench.write { transaction throws(InventoryError) in
             try scheduler.insert(
                 transaction, type: type, arguments: arguments,
