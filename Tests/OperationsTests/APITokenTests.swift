@@ -48,6 +48,22 @@ struct APITokenTests {
         await lab.end()
     }
 
+    @Test func whatItMakesEndsNoLaterThanItself() async throws {
+        let (lab, callers) = try await started()
+        let worker = try #require(callers[.operator])
+        let end = lab.bench.clock.wall.now().adding(seconds: 86_400)
+        let (secret, _) = try await make(lab, worker, expiresAt: end)
+        let used = try await lab.operations.authenticate(bearerToken: secret.reveal, address: "-")
+        for late in [nil, end.adding(seconds: 1)] {
+            let refused = await refusal { () throws(OperationError) in
+                try await make(lab, used, expiresAt: late, name: "late")
+            }
+            #expect(refused?.field == "/expiresAt")
+        }
+        #expect(try await make(lab, used, expiresAt: end, name: "next").1.expiresAt == end)
+        await lab.end()
+    }
+
     @Test func itEndsWithItsTime() async throws {
         let (lab, callers) = try await started()
         let worker = try #require(callers[.operator])
