@@ -42,8 +42,19 @@ import Wire
         watch.wait(for: .nothing, now: start + .seconds(20))
         #expect(!watch.isTooSlow(now: start + .seconds(100_000)))
         watch.wait(for: .body, now: start + .seconds(100_000))
-        #expect(!watch.isTooSlow(now: start + .seconds(100_030)))
-        #expect(watch.isTooSlow(now: start + .seconds(100_031)))
+        // Twenty seconds were waited before.
+        #expect(!watch.isTooSlow(now: start + .seconds(100_010)))
+        #expect(watch.isTooSlow(now: start + .seconds(100_011)))
+    }
+
+    @Test func idleBetweenRequestsIsNotAddedUp() {
+        var watch = watch()
+        for request in 1...10 {
+            let at = start + .seconds(Int64(request) * 70)
+            watch.wait(for: .nothing, now: at)
+            watch.wait(for: .head, now: at)
+            #expect(!watch.isTooSlow(now: at + .seconds(70)))
+        }
     }
 
     @Test func waitingForTheSameGoesOn() {
@@ -90,6 +101,50 @@ import Wire
         #expect(third.isActive)
         for channel in [other, third] { _ = try? channel.finish() }
         #expect(counter.enter("192.0.2.1") && counter.enter("192.0.2.2"))
+    }
+
+    /// A request whose head is there, and whose body is being asked for.
+    private func begin(_ channel: EmbeddedChannel) throws {
+        try channel.writeInbound(
+            HTTPRequestPart.head(HTTPRequest(method: .put, scheme: "https", authority: "x", path: "/")))
+        channel.read()
+    }
+
+    @Test func silentConnectionIsClosed() throws {
+        let channel = try channel(ConnectionCounter())
+        channel.embeddedEventLoop.advanceTime(by: .seconds(75))
+        #expect(channel.isActive)
+        channel.embeddedEventLoop.advanceTime(by: .seconds(10))
+        #expect(!channel.isActive)
+    }
+
+    @Test(arguments: [(100, false), (16 << 10, true)])
+    func bodyThatComesTooSlowlyIsNotWaitedFor(count: Int, isKept: Bool) throws {
+        let channel = try channel(ConnectionCounter())
+        try begin(channel)
+        for _ in 0..<8 {
+            channel.embeddedEventLoop.advanceTime(by: .seconds(5))
+            guard channel.isActive else { break }
+            try channel.writeInbound(HTTPRequestPart.body(ByteBuffer(repeating: 7, count: count)))
+            channel.read()
+        }
+        #expect(channel.isActive == isKept)
+        _ = try? channel.finish()
+    }
+
+    @Test func controllerMayTakeItsTime() throws {
+        let channel = try channel(ConnectionCounter())
+        try begin(channel)
+        try channel.writeInbound(HTTPRequestPart.end(nil))
+        channel.embeddedEventLoop.advanceTime(by: .minutes(30))
+        #expect(channel.isActive)
+        // Answered, the connection waits for the next head again.
+        try channel.writeOutbound(HTTPResponsePart.head(HTTPResponse(status: .ok)))
+        try channel.writeOutbound(HTTPResponsePart.end(nil))
+        channel.embeddedEventLoop.advanceTime(by: .seconds(70))
+        #expect(channel.isActive)
+        channel.embeddedEventLoop.advanceTime(by: .seconds(15))
+        #expect(!channel.isActive)
     }
 
     @Test func partsPassAsTheyAre() throws {
