@@ -104,12 +104,12 @@ def test_cli_flow_of_an_admin(controller, hosts, storage, files, scratch):
     rows = json.loads(controller.cli("storage", "list", "--output", "json").stdout)
     assert any(row["id"] == storage["id"] for row in rows["items"])
     controller.cli("image", "add", "--storage", storage["name"], "--name", "from-cli", "--type", "system",
-                   "--file", files.path("rescue.iso"))
+                   "--file", files.path("rescue.iso"), "--wait")
     assert "from-cli" in controller.cli("image", "list").stdout
     out = scratch / "from-cli.iso"
     controller.cli("image", "download", "from-cli", "--format", "raw", "-o", out)
     assert out.read_bytes() == files.path("rescue.iso").read_bytes()
-    controller.cli("image", "delete", "from-cli", "--yes")
+    controller.cli("image", "delete", "from-cli", "--yes", "--wait")
     assert controller.cli("image", "show", "from-cli", check=False).returncode == 3
 
 
