@@ -156,16 +156,23 @@ let everythingElse: [Target] = [
         "OperationsTests",
         [
             "Model", "Wire", "Secrets", "Inventory", "Scheduler", "AgentLink", "Operations", "Bootstrap", "Identity",
-            "ControllerTestSupport", log,
+            "Transport", "Storage", "SliceStorage", "Fetch", "AgentService", "ControllerTestSupport", log,
         ]),
     tests(
         "APITests",
         [
-            "Model", "Secrets", "Inventory", "Operations", "API",
+            "Model", "Wire", "Identity", "Secrets", "Inventory", "AgentLink", "Bootstrap", "Operations", "API",
+            "ControllerTestSupport", log, nio, .product(name: "NIOEmbedded", package: "swift-nio"),
+            .product(name: "NIOHTTPTypes", package: "swift-nio-extras"),
+            .product(name: "HTTPTypes", package: "swift-http-types"),
             .product(name: "Hummingbird", package: "hummingbird"),
             .product(name: "HummingbirdTesting", package: "hummingbird"),
         ]),
-    tests("CLITests", ["Model", "CLI"]),
+    tests(
+        "CLITests",
+        [
+            "Model", "Identity", "CLI", arguments, nio, posix, tls, .product(name: "NIOHTTP1", package: "swift-nio"),
+        ]),
 ]
 
 let package = Package(

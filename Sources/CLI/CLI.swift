@@ -59,7 +59,8 @@ enum CLIMain {
                 return .done
             }
             Terminal.complain(plain: message)
-            return .wrongUsage
+            // What the parser did not refuse went wrong while it was done.
+            return code == .validationFailure ? .wrongUsage : .failed
         }
     }
 }

@@ -10,6 +10,13 @@ package struct ServerEvent: Sendable, Equatable {
     package var type: String
     /// Its JSON.
     package var data: String
+
+    /// Creates it from its parts.
+    package init(id: String?, type: String, data: String) {
+        self.id = id
+        self.type = type
+        self.data = data
+    }
 }
 
 /// Takes server-sent events apart. Source: WHATWG HTML, "Server-sent events".

@@ -67,10 +67,13 @@ struct ListOptions: ParsableArguments {
     @Flag(help: "Show all items, however many.")
     var all = false
 
-    @Option(name: .customShort("q"), help: "Only items whose name or description has this text.")
+    // What begins with '-' is a value here: a descending order, or any text.
+    @Option(
+        name: .customShort("q"), parsing: .unconditional,
+        help: "Only items whose name or description has this text.")
     var query: String?
 
-    @Option(help: "Sort by this field, such as name or -createdAt.")
+    @Option(parsing: .unconditional, help: "Sort by this field, such as name or -createdAt.")
     var sort: String?
 
     func validate() throws {
@@ -82,9 +85,8 @@ struct ListOptions: ParsableArguments {
 package enum ControllerURL {
     /// Checks a URL and takes the slash from its end. Plain http is only for this very host.
     package static func normalised(_ text: String) throws(CLIError) -> String {
-        var given = text
-        while given.hasSuffix("/") { given.removeLast() }
-        if !given.contains("://") { given = "https://" + given }
+        var given = text.contains("://") ? text : "https://" + text
+        while given.hasSuffix("/"), !given.hasSuffix("://") { given.removeLast() }
         guard let parts = URLComponents(string: given), let host = parts.host, !host.isEmpty,
             parts.scheme == "https" || parts.scheme == "http", parts.path.isEmpty, parts.query == nil,
             parts.user == nil

@@ -136,7 +136,9 @@ struct JobWatcher {
         let progress = job["progress"]
         if let done = progress["doneBytes"].integer, done > 0 { out += ", " + ByteText.short(done) }
         if let reused = progress["reusedBytes"].integer, reused > 0 { out += ", reused " + ByteText.short(reused) }
-        return out + "."
+        out += "."
+        for note in job["notes"].array ?? [] { out += "\nNote: \(CellText.plain(note))" }
+        return out
     }
 
     /// Why a job that ended did not succeed; nil when it did.

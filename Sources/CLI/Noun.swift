@@ -11,10 +11,10 @@ package struct Noun: Sendable {
     /// The columns of a list.
     package let columns: [Column]
 
-    static let dataCenter = Noun(
+    package static let dataCenter = Noun(
         path: "/v1/data-centers", word: "data center",
         columns: [Column("ID", "id"), Column("NAME", "name"), Column("DESCRIPTION", "description")])
-    static let storage = Noun(
+    package static let storage = Noun(
         path: "/v1/image-storages", word: "image storage",
         columns: [
             Column("ID", "id"), Column("NAME", "name"), Column("TYPE", "type"), Column("STATE", "state"),
@@ -28,7 +28,7 @@ package struct Noun: Sendable {
             Column("STATUS", "status"), .bytes("SIZE", "virtualSizeBytes"), .bytes("STORED", "storedBytes"),
             Column("CREATED", "createdAt"),
         ])
-    static let job = Noun(
+    package static let job = Noun(
         path: "/v1/jobs", word: "job",
         columns: [
             Column("ID", "id"), Column("TYPE", "type"), Column("STATE", "state"),
@@ -50,11 +50,11 @@ package struct Noun: Sendable {
             Column("NAME", "name"), Column("VALUE", "value"), Column("DEFAULT", "default"),
             Column("DESCRIPTION", "description"),
         ])
-    static let audit = Noun(
+    package static let audit = Noun(
         path: "/v1/audit-log", word: "audit record",
         columns: [
             Column("TIME", "createdAt"), Column("WHO", "username"), Column("ADDRESS", "address"),
-            Column("ACTION", "action"), Column("RESOURCE", "resource", "name"), Column("OUTCOME", "outcome"),
+            Column("ACTION", "action"), Column("RESOURCE") { JobLine.resource($0) }, Column("OUTCOME", "outcome"),
         ])
 
     /// The path of one.

@@ -3,7 +3,7 @@ import Model
 
 /// The unfinished file of a download: `FILE.part` with the content so far and `FILE.part.tag` with the ETag it is of.
 /// Blocks of zeros are left as holes; the file's length is always how far the content goes.
-struct PartFile: ~Copyable {
+package struct PartFile: ~Copyable {
     /// Holes are made in units of this many bytes: the block of usual file systems.
     private static let blockByteCount = 4096
     /// Bytes between two moments at which the content is made durable: a resume after a power cut trusts no more.
@@ -12,15 +12,16 @@ struct PartFile: ~Copyable {
     private let target: String
     private let descriptor: Int32
     /// How far the content goes.
-    private(set) var byteCount: UInt64
+    package private(set) var byteCount: UInt64
     /// What the content is of; nil when nothing is there.
-    private(set) var entityTag: String?
+    package private(set) var entityTag: String?
     private var syncedByteCount: UInt64
 
     private var path: String { target + ".part" }
     private var tagPath: String { target + ".part.tag" }
 
-    init(target: String) throws(CLIError) {
+    /// Opens it, locked against other downloads, with what an earlier one made durable.
+    package init(target: String) throws(CLIError) {
         self.target = target
         let path = target + ".part"
         let opened = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
@@ -45,7 +46,7 @@ struct PartFile: ~Copyable {
     deinit { close(descriptor) }
 
     /// Begins anew, for another content.
-    mutating func begin(entityTag tag: String) throws(CLIError) {
+    package mutating func begin(entityTag tag: String) throws(CLIError) {
         guard ftruncate(descriptor, 0) == 0 else { throw failure() }
         byteCount = 0
         syncedByteCount = 0
@@ -54,7 +55,7 @@ struct PartFile: ~Copyable {
     }
 
     /// Appends content; blocks of zeros become holes.
-    mutating func append(_ bytes: some Collection<UInt8>) throws(CLIError) {
+    package mutating func append(_ bytes: some Collection<UInt8>) throws(CLIError) {
         let contiguous = Array(bytes)
         var start = 0
         while start < contiguous.count {
@@ -83,7 +84,7 @@ struct PartFile: ~Copyable {
 
     /// Makes the content durable, checks it and gives it its name.
     /// - Returns: whether there was a digest to check.
-    mutating func finish(byteCount expected: UInt64, digest: Digest?) throws(CLIError) -> Bool {
+    package mutating func finish(byteCount expected: UInt64, digest: Digest?) throws(CLIError) -> Bool {
         guard byteCount == expected else { throw .damaged("'\(path)' has \(byteCount) of \(expected) bytes") }
         try sync()
         if let digest {

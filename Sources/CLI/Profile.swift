@@ -15,6 +15,9 @@ package struct Profile: Codable, Sendable, Equatable {
     /// The certificate authority to trust, in PEM; nil trusts the system's.
     package var authorityPEM: String?
 
+    /// A controller that nobody has logged in to.
+    package init(url: String) { self.url = url }
+
     /// The directory of Lamina's files of a kind: `$XDG_…_HOME/lamina`, else below the home directory.
     package static func directory(
         _ variable: String, below fallback: String, environment: [String: String] = ProcessInfo.processInfo.environment

@@ -15,6 +15,19 @@ package struct RememberedUpload: Codable, Sendable, Equatable {
     /// The upload's path on the controller; empty until it was made.
     package var location: String
 
+    /// Creates it from its parts.
+    package init(
+        controller: String, storageID: String, path: String, byteCount: UInt64, modifiedNanoseconds: Int64,
+        location: String
+    ) {
+        self.controller = controller
+        self.storageID = storageID
+        self.path = path
+        self.byteCount = byteCount
+        self.modifiedNanoseconds = modifiedNanoseconds
+        self.location = location
+    }
+
     /// Whether both are about the same bytes going to the same place.
     package func isSameTransfer(as other: RememberedUpload) -> Bool {
         var copy = other

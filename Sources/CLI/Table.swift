@@ -133,8 +133,8 @@ package enum ByteText {
             let (result, overflow) = whole.multipliedReportingOverflow(by: 1 << (10 * UInt64(power)))
             return overflow ? nil : result
         }
-        guard let value = Double(number), value >= 0, value < 1e6 else { return nil }
-        return UInt64(value * Double(UInt64(1) << (10 * UInt64(power))))
+        guard let value = Double(number), value >= 0 else { return nil }
+        return UInt64(exactly: (value * Double(UInt64(1) << (10 * UInt64(power)))).rounded(.down))
     }
 
     /// A decimal with a fixed number of digits after the point.

@@ -74,6 +74,29 @@ struct AgentLinkTests {
         await agent.end()
     }
 
+    /// Data that is ready at once must not overtake the request that it belongs to.
+    @Test func theRequestGoesBeforeItsData() async throws {
+        let agent = try await TestAgent { request in
+            do throws(RequestEnd) {
+                var count: UInt64 = 0
+                while let piece = try await request.nextPiece() { count += UInt64(piece.count) }
+                return TestAgent.reply(UploadStanding(durableByteCount: count, byteCount: count))
+            } catch { return .failure(AgentFailure(code: .cancelled, detail: "\(error)")) }
+        }
+        for _ in 0..<300 {
+            let left = Mutex(1)
+            let standing = try await agent.calls.send(WriteUploadVerb(id: Self.id, offset: 0), to: agent.address) {
+                left.withLock { left in
+                    guard left > 0 else { return nil }
+                    left -= 1
+                    return [1, 2, 3]
+                }
+            }
+            #expect(standing.durableByteCount == 3)
+        }
+        await agent.end()
+    }
+
     @Test func progressComesInOrder() async throws {
         let agent = try await TestAgent { request in
             for number: UInt64 in 0..<50 {

@@ -90,13 +90,13 @@ struct ImageVerbTests {
         symlink(host.directory, host.imports + "/up")
         mkdir(host.imports + "/directory.raw", 0o755)
         mkfifo(host.imports + "/pipe.raw", 0o644)
-        mkdir(host.mount + "/sub", 0o755)
-        try host.write([1, 2, 3], to: host.mount + "/sub/deep.raw")
         let bad = [
             "", "disk.raw", "/etc/passwd", host.directory + "/outside.raw", host.imports,
             host.imports + "/../outside.raw", host.imports + "/./x", host.imports + "//x", host.imports + "/link.raw",
             host.imports + "/up/outside.raw", host.imports + "/directory.raw", host.imports + "/pipe.raw",
-            host.imports + "/missing.raw", host.mount + "/sub/deep.raw", host.imports + "x/disk.raw",
+            host.imports + "/missing.raw", host.imports + "x/disk.raw", host.mount,
+            // What lies in the store is the store's alone.
+            host.mount + "/lamina", host.mount + "/lamina/STORE", host.mount + "/lamina/../outside.raw",
         ]
         for (number, path) in bad.enumerated() {
             let code = await host.failure {
@@ -107,6 +107,19 @@ struct ImageVerbTests {
             }
             #expect(code == .hostPathRefused, "\(path)")
         }
+        await host.end()
+    }
+
+    @Test func fileBelowTheMountPathIsTaken() async throws {
+        let host = try await TestHost()
+        let bytes = TestHost.disk(1)
+        mkdir(host.mount + "/sub", 0o755)
+        try host.write(bytes, to: host.mount + "/sub/deep.raw")
+        let reply = try await host.ingest(
+            IngestVerb(
+                session: SessionID(random: (1, 1)), declaration: TestHost.declaration(1),
+                source: .hostPath(host.mount + "/sub/deep.raw"), checksum: nil))
+        #expect(reply.facts.sourceDigest == Digest.sha256(bytes))
         await host.end()
     }
 

@@ -6,123 +6,6 @@ import Foundation
 import Model
 import Testing
 
-/// The bundle that the suites send, made once.
-enum TestBundle {
-    static let file: Result<BundleFile, any Error> = Result { try make(version: "0.0.1") }
-
-    static func make(version: String) throws -> BundleFile {
-        let program = URL(fileURLWithPath: "/proc/self/exe").resolvingSymlinksInPath().deletingLastPathComponent()
-            .appending(path: "HostVerbTool")
-        let output = FileManager.default.temporaryDirectory.appending(path: "lamina-bundle-\(getpid())")
-        let path = try Program.run(
-            LabHost.repository.appending(path: "deploy/bundle").path,
-            ["--binary", program.path, "--version", version, "--output", output.path])
-        return try BundleFile.load(path.trimmingCharacters(in: .newlines))
-    }
-}
-
-/// One storage on one host, as Operations would drive it.
-struct Enrolment {
-    let ssh = SSHBootstrap()
-    let host: LabHost
-    let target: SSHTarget
-    let scope: HostScope
-    let storage: ImageStorageID
-    let mountPath: MountPath
-
-    func verb<Output: Decodable & Sendable>(
-        _ verb: HostVerb, _ input: some Encodable & Sendable, _ output: Output.Type
-    ) async throws(BootstrapError) -> Output {
-        try await ssh.runHostVerb(target, scope: scope, verb: verb, input, answering: output)
-    }
-
-    func install() async throws -> InstalledBundle {
-        try await ssh.installBundle(target, bundle: TestBundle.file.get(), scope: scope)
-    }
-
-    func prepare(_ disk: DiskMethod) async throws(BootstrapError) -> PrepareOutput {
-        try await verb(
-            .prepare, PrepareInput(imageStorageID: storage, mountPath: mountPath, disk: disk), PrepareOutput.self)
-    }
-
-    func undoPrepare() async throws(BootstrapError) {
-        _ = try await verb(
-            .undoPrepare, UndoPrepareInput(imageStorageID: storage, mountPath: mountPath), EmptyOutput.self)
-    }
-
-    /// Enrols it with a certificate over its own request.
-    func enrol(_ fileSystemID: String) async throws -> EnrolOutput {
-        let output = try await verb(
-            .enrol,
-            EnrolInput(
-                imageStorageID: storage, mountPath: mountPath, fileSystemID: fileSystemID,
-                listenAddresses: [host.address]),
-            EnrolOutput.self)
-        let authority = try TestAuthority(host.home)
-        _ = try await verb(
-            .installCertificate,
-            InstallCertificateInput(
-                imageStorageID: storage, certificatePEM: try authority.sign(output.csrPEM),
-                caPEM: authority.certificatePEM), EmptyOutput.self)
-        return output
-    }
-
-    func instance(_ verb: HostVerb, restart: Bool = false) async throws(BootstrapError) -> StatusOutput {
-        try await self.verb(verb, InstanceInput(imageStorageID: storage, restart: restart), StatusOutput.self)
-    }
-
-    func remove() async throws(BootstrapError) {
-        _ = try await verb(.remove, InstanceInput(imageStorageID: storage), EmptyOutput.self)
-    }
-
-    /// The code with which the host refuses; anything else fails the test.
-    func refusal(_ body: () async throws(BootstrapError) -> some Sendable) async -> HostFailureCode? {
-        do throws(BootstrapError) {
-            _ = try await body()
-            Issue.record("nothing was thrown")
-        } catch {
-            if case .host(let code, let detail) = error {
-                #expect(!detail.isEmpty)
-                return code
-            }
-            Issue.record("\(error)")
-        }
-        return nil
-    }
-}
-
-/// An authority by openssl, as far from the product's as can be.
-struct TestAuthority {
-    private let folder: URL
-    let certificatePEM: String
-
-    init(_ home: URL) throws {
-        folder = home.appending(path: "authority")
-        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
-        let (key, certificate) = (folder.appending(path: "key").path, folder.appending(path: "cert").path)
-        if !FileManager.default.fileExists(atPath: certificate) {
-            try Program.run(
-                "/usr/bin/openssl",
-                [
-                    "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key,
-                    "-out",
-                    certificate, "-subj", "/CN=test", "-days", "1",
-                ])
-        }
-        certificatePEM = try String(contentsOfFile: certificate, encoding: .utf8)
-    }
-
-    func sign(_ csrPEM: String) throws -> String {
-        try Program.run(
-            "/usr/bin/openssl",
-            [
-                "x509", "-req", "-CA", folder.appending(path: "cert").path, "-CAkey",
-                folder.appending(path: "key").path,
-                "-CAcreateserial", "-days", "1",
-            ], input: csrPEM)
-    }
-}
-
 @Suite(
     .serialized, .tags(.lab), .enabled(if: canMakeHosts, rootIsNeeded),
     .labHost("127.0.0.44", "--disk", "1G", "--disk", "256M"))
@@ -195,7 +78,7 @@ struct HostVerbTests {
     @Test func freeDiskFromFirstToLast() async throws {
         _ = try await first.install()
         let disk = try await choice(0)
-        let other = try host.exec("sha256sum \(host.disks()[1])")
+        let other = try host.exec("sha256sum <\(host.disks()[1])")
 
         // The wrong disk: by identity, by size, by name.
         for wrong in [
@@ -255,7 +138,9 @@ struct HostVerbTests {
         _ = try host.tool(["start", LabHost.name])
         try host.exec("systemctl is-system-running --wait >/dev/null; findmnt -n /lamina")
         #expect(try await first.instance(.start).isRunning)
-        #expect(try await first.prepare(.freeDisk(disk)).fileSystemID == prepared.fileSystemID)
+        // A loop device has another number after a power cut, as a disk may have another letter.
+        let found = try await choice(0)
+        #expect(try await first.prepare(.freeDisk(found)).fileSystemID == prepared.fileSystemID)
         #expect(try await second.instance(.status).isRunning)
 
         // A running agent keeps its disk; a stopped one lets it go, with all its bytes.
@@ -264,19 +149,19 @@ struct HostVerbTests {
         #expect(try await first.instance(.stop).startsAtBoot == false)
         try await first.remove()
         try await first.remove()
-        #expect(try host.exec("findmnt -n -o SOURCE /lamina") == disk.device + "\n")
+        #expect(try host.exec("findmnt -n -o SOURCE /lamina") == found.device + "\n")
         try await first.undoPrepare()
         try await first.undoPrepare()
         #expect(
             try host.exec(
                 "findmnt -n /lamina || ls -d /lamina 2>/dev/null || ls /etc/systemd/system | grep lamina-mount || true")
                 == "")
-        #expect(try host.exec("mount -o ro \(disk.device) /mnt && ls /mnt/lamina && umount /mnt") == "probe\n")
+        #expect(try host.exec("mount -o ro \(found.device) /mnt && ls /mnt/lamina && umount /mnt") == "probe\n")
         #expect(try await first.instance(.status).isInstalled == false)
         _ = try await second.instance(.stop)
         try await second.remove()
         #expect(try host.exec("ls /srv/second/lamina") == "probe\n")
-        #expect(try host.exec("sha256sum \(host.disks()[1])") == other)
+        #expect(try host.exec("sha256sum <\(host.disks()[1])") == other)
     }
 
     @Test func pathsThatAreRefused() async throws {
@@ -357,49 +242,5 @@ struct HostVerbTests {
             _ = try await early.instance(.status)
             Issue.record("it answered")
         } catch { #expect(error == .notInstalled) }
-    }
-}
-
-@Suite(
-    .serialized, .tags(.lab), .enabled(if: canMakeHosts, rootIsNeeded),
-    .labHost("127.0.0.45", "--disk", "256M", "--init", "tiny"))
-struct HostWithoutSystemdTests {
-    let host: LabHost
-
-    init() throws { host = try #require(LabHost.current) }
-
-    @Test func ownSupervisorKeepsItRunning() async throws {
-        var generator = SystemRandomNumberGenerator()
-        let one = Enrolment(
-            host: host, target: try host.target("ops", "ops-pw"), scope: .system,
-            storage: ImageStorageID(using: &generator), mountPath: try MountPath("/lamina"))
-        #expect(try await one.install().wasPresent == false)
-        let report = try await one.ssh.probe(one.target)
-        #expect(!report.hasSystemd)
-        let disk = DiskChoice(try #require(report.freeDisks.first))
-        let prepared = try await one.prepare(.freeDisk(disk))
-        #expect(try await one.prepare(.freeDisk(disk)).didFormat == false)
-        _ = try await one.enrol(prepared.fileSystemID)
-        let started = try await one.instance(.start)
-        #expect(started.isRunning && started.startsAtBoot)
-        #expect(started.supervisor == "supervisor")
-        #expect(try host.exec("stat -c %U /lamina/lamina/probe") == "lamina\n")
-
-        // Killed, it is started again: `start` answers when it listens.
-        try host.exec("kill -9 $(cut -d ' ' -f 1 /run/lamina-agent/\(one.storage).agent)")
-        #expect(try await one.instance(.start).isRunning)
-
-        try host.exec("sync")
-        _ = try host.tool(["kill", LabHost.name])
-        _ = try host.tool(["start", LabHost.name])
-        #expect(try await one.instance(.start).isRunning)
-        #expect(try host.exec("findmnt -n -o SOURCE /lamina") == disk.device + "\n")
-
-        #expect(try await one.instance(.stop).isRunning == false)
-        try await one.remove()
-        try await one.undoPrepare()
-        let left = try host.exec(
-            "cat /etc/fstab /etc/rc.local | grep -c Lamina; findmnt -n /lamina; ls /etc/lamina-agent; true")
-        #expect(left == "0\n")
     }
 }

@@ -12,6 +12,8 @@ struct LabHost: Sendable {
     let home: URL
     let address: String
     let port: Int
+    /// Takes the host away again, also when this process is killed.
+    private let will: LastWill
 
     /// The host of the suite that runs.
     @TaskLocal static var current: LabHost?
@@ -19,25 +21,36 @@ struct LabHost: Sendable {
     static let repository = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
 
+    private static let program = repository.appending(path: "Tests/Lab/mini-sshd").path
+
     static func start(address: String, options: [String]) throws -> LabHost {
         let home = FileManager.default.temporaryDirectory.appending(path: "lamina-lab-\(getpid())-\(address)")
-        let host = LabHost(home: home, address: address, port: freePort(on: address))
-        _ = try host.tool(["start", name, "--ip", address, "--port", "\(host.port)"] + options)
-        // Somebody who may log in and do nothing else.
-        _ = try host.exec(
-            "useradd -m -s /bin/sh \(userWithoutSudo) && echo \(userWithoutSudo):\(passwordWithoutSudo) | chpasswd")
-        return host
+        try FileManager.default.createDirectory(at: home, withIntermediateDirectories: true)
+        let will = try LastWill(
+            "\"$1\" destroy \"$2\" && rm -r \"$MINI_SSHD_HOME\"", [program, name],
+            environment: ["MINI_SSHD_HOME": home.path])
+        let host = LabHost(home: home, address: address, port: freePort(on: address), will: will)
+        do {
+            _ = try host.tool(["start", name, "--ip", address, "--port", "\(host.port)"] + options)
+            // Somebody who may log in and do nothing else.
+            try host.exec(
+                "useradd -m -s /bin/sh \(userWithoutSudo) && echo \(userWithoutSudo):\(passwordWithoutSudo) | chpasswd"
+            )
+            return host
+        } catch {
+            try host.destroy()
+            throw error
+        }
     }
 
-    func destroy() {
-        _ = try? tool(["destroy", LabHost.name])
-        try? FileManager.default.removeItem(at: home)
+    /// Takes it away with its processes, loop devices and files.
+    func destroy() throws {
+        let status = try will.execute()
+        guard status == 0 else { throw ProgramFailed(description: "destroying the host at \(address): \(status)") }
     }
 
     func tool(_ arguments: [String]) throws -> String {
-        try Program.run(
-            LabHost.repository.appending(path: "Tests/Lab/mini-sshd").path, arguments,
-            environment: ["MINI_SSHD_HOME": home.path])
+        try Program.run(LabHost.program, arguments, environment: ["MINI_SSHD_HOME": home.path])
     }
 
     /// Runs a shell command as root in the host, not over SSH.
@@ -76,8 +89,13 @@ struct LabHostTrait: SuiteTrait, TestScoping {
         for test: Test, testCase: Test.Case?, performing function: @Sendable () async throws -> Void
     ) async throws {
         let host = try LabHost.start(address: address, options: options)
-        defer { host.destroy() }
-        try await LabHost.$current.withValue(host) { try await function() }
+        do {
+            try await LabHost.$current.withValue(host) { try await function() }
+        } catch {
+            try host.destroy()
+            throw error
+        }
+        try host.destroy()
     }
 }
 
@@ -90,41 +108,6 @@ extension Trait where Self == LabHostTrait {
 /// Whether this machine can make hosts at all.
 let canMakeHosts = geteuid() == 0
 let rootIsNeeded: Comment = "hosts in namespaces need root: sudo deploy/test"
-
-struct ProgramFailed: Error, CustomStringConvertible {
-    let description: String
-}
-
-enum Program {
-    /// Runs a program; its output is the answer, any failure an error.
-    @discardableResult
-    static func run(
-        _ path: String, _ arguments: [String], input: String = "", environment: [String: String] = [:]
-    ) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: path)
-        process.arguments = arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        let (stdin, stdout) = (Pipe(), Pipe())
-        process.standardInput = stdin
-        process.standardOutput = stdout
-        // A file, since two pipes would have to be read at once.
-        let complaints = FileManager.default.temporaryDirectory.appending(path: "lamina-errors-\(UUID())")
-        try Data().write(to: complaints)
-        defer { try? FileManager.default.removeItem(at: complaints) }
-        process.standardError = try FileHandle(forWritingTo: complaints)
-        try process.run()
-        try stdin.fileHandleForWriting.write(contentsOf: Data(input.utf8))
-        try stdin.fileHandleForWriting.close()
-        let output = try stdout.fileHandleForReading.readToEnd() ?? Data()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            let words = (try? String(contentsOf: complaints, encoding: .utf8)) ?? ""
-            throw ProgramFailed(description: "\(path) \(arguments): status \(process.terminationStatus): \(words)")
-        }
-        return String(decoding: output, as: UTF8.self)
-    }
-}
 
 /// A listening socket of the test's own.
 final class Listener: Sendable {

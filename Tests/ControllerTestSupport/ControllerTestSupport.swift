@@ -77,6 +77,18 @@ package final class InventoryBench: Sendable {
     /// The inventory's path.
     package var path: String { directory.path + "/inventory.sqlite" }
 
+    /// Opens a copy that `Inventory.backUp` made: the inventory as another controller finds it after a crash.
+    package init(opening copy: String) throws {
+        directory = try TemporaryDirectory()
+        try FileManager.default.copyItem(atPath: copy, toPath: directory.path + "/inventory.sqlite")
+        open = Mutex(
+            try Inventory.open(
+                path: directory.path + "/inventory.sqlite", sealer: InventoryBench.sealer(), clock: clock.wall))
+    }
+
+    /// A path for such a copy that goes away with the bench.
+    package static func copyPath(in bench: InventoryBench) -> String { bench.directory.path + "/copy.sqlite" }
+
     /// The inventory as it is open now.
     package var inventory: Inventory { open.withLock { $0 } }
 

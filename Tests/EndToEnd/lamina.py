@@ -52,6 +52,21 @@ class Lab:
     def sh(self, host, script, check=True):
         return self.exec(host, "sh", "-c", script, check=check)
 
+    def written(self, host):
+        """Every file that differs from the machine's own: path, size, mode, owner; logs and what lasts until a boot left out."""
+        upper = pathlib.Path(self.folder(host)) / "upper"
+        found = set()
+        for path in upper.rglob("*"):
+            name = str(path.relative_to(upper))
+            if not name.startswith(("var/log", "var/lib/systemd", "run", "tmp", "root/.cache")):
+                stat = path.lstat()
+                found.add((name, stat.st_size if path.is_file() else 0, stat.st_mode, stat.st_uid))
+        return found
+
+    def folder(self, host):
+        """Where the lab keeps a host's own files."""
+        return pathlib.Path(os.environ["LAB_HOME"]) / os.environ["LAB"] / "hosts" / host
+
     def put(self, host, source, target):
         self.run("put", host, source, target)
 
@@ -202,11 +217,14 @@ class Controller:
                 digest.update(piece)
         return digest.hexdigest()
 
+    def cli_environment(self):
+        token = self.session.headers.get("Authorization", "").removeprefix("Bearer ")
+        return {**os.environ, "LAMINA_URL": self.url, "LAMINA_CA": str(self.data / "ca.pem"), "LAMINA_TOKEN": token,
+                "HOME": str(self.folder)}
+
     def cli(self, *words, check=True, stdin=None, environment=None):
         """Runs `lamina` with a token of the environment; answers the finished process."""
-        token = self.session.headers.get("Authorization", "").removeprefix("Bearer ")
-        env = {**os.environ, "LAMINA_URL": self.url, "LAMINA_CA": str(self.data / "ca.pem"), "LAMINA_TOKEN": token,
-               "HOME": str(self.folder), **(environment or {})}
+        env = {**self.cli_environment(), **(environment or {})}
         done = subprocess.run([BIN / "lamina", *map(str, words)], input=stdin, text=True, capture_output=True, env=env,
                               timeout=600)
         if check and done.returncode != 0:

@@ -76,9 +76,11 @@ def test_ranges_and_validators(controller, storage, files, on_host):
     assert stale.status_code == 200 and stale.content == whole
 
 
-def test_upload_by_a_standard_tus_client(controller, storage, files):
+def test_upload_by_a_standard_tus_client(controller, storage, files, monkeypatch):
     import tusclient.client
 
+    # The client verifies with the environment's bundle once it sends its first piece.
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", controller.session.verify)
     source = files.path("disk.qcow2")
     client = tusclient.client.TusClient(controller.url + "/v1/uploads",
                                         headers={"Authorization": controller.session.headers["Authorization"]})
@@ -109,7 +111,8 @@ def test_a_wrong_upload_checksum_keeps_nothing(controller, storage):
             "Tus-Resumable": "1.0.0", "Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream",
             "Upload-Checksum": "sha256 " + base64.b64encode(digest).decode()})
 
-    assert patch(0, b"01234", b"x" * 32).status_code == 460
+    refused = patch(0, b"01234", b"x" * 32)
+    assert refused.status_code == 460, refused.text
     head = controller.raw("HEAD", path, headers={"Tus-Resumable": "1.0.0"})
     assert head.headers["Upload-Offset"] == "0"
     good = patch(0, b"01234", hashlib.sha256(b"01234").digest())
@@ -167,6 +170,18 @@ def test_a_path_outside_the_import_directories_is_refused(controller, lab, stora
         assert job["error"]["code"] == "host-path-refused", job["error"]
     else:
         assert answer.status_code in (400, 422), answer.text
+
+
+def test_the_hosts_admin_allows_more_directories(controller, lab, files, storage):
+    lab.sh("h1", "mkdir -p /srv/iso")
+    lab.put("h1", files.path("rescue.iso"), "/srv/iso/rescue.iso")
+    lab.sh("h1", "chmod -R a+rX /srv/iso")
+    words = (storage, "from-srv", {"hostPath": "/srv/iso/rescue.iso"})
+    refused = controller.finish(controller.add_image(*words, format="iso", type="system", wait=False), "failed")
+    assert refused["error"]["code"] == "host-path-refused" and "import-directories" in refused["error"]["detail"]
+    lab.sh("h1", "printf '# ISOs of the office\\n/srv/iso\\n' > /etc/lamina-agent/import-directories")
+    image = controller.add_image(*words, format="iso", type="system")
+    assert controller.download_digest(image) == files.digest("rescue.iso")
 
 
 def test_backing_file_is_refused(controller, lab, files, storage, on_host, scratch):

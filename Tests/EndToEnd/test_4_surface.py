@@ -7,7 +7,7 @@ import threading
 import pytest
 import requests
 
-from lamina import wait_until
+from lamina import BIN, sha256_of, wait_until
 
 
 def test_openapi_is_valid_and_complete(controller):
@@ -104,15 +104,30 @@ def test_cli_flow_of_an_admin(controller, hosts, storage, files, scratch):
     rows = json.loads(controller.cli("storage", "list", "--output", "json").stdout)
     assert any(row["id"] == storage["id"] for row in rows["items"])
     controller.cli("image", "add", "--storage", storage["name"], "--name", "from-cli", "--type", "system",
-                   "--file", files.path("rescue.iso"))
+                   "--file", files.path("rescue.iso"), "--wait")
     assert "from-cli" in controller.cli("image", "list").stdout
     out = scratch / "from-cli.iso"
     controller.cli("image", "download", "from-cli", "--format", "raw", "-o", out)
     assert out.read_bytes() == files.path("rescue.iso").read_bytes()
-    # A download that broke off goes on where it ended.
-    out.unlink()
-    controller.cli("image", "delete", "from-cli", "--yes")
+    controller.cli("image", "delete", "from-cli", "--yes", "--wait")
     assert controller.cli("image", "show", "from-cli", check=False).returncode == 3
+
+
+def test_cli_download_goes_on_where_it_broke_off(controller, storage, files, scratch, web):
+    image = controller.add_image(storage, "resumed", {"url": f"{web}/big.raw"} if files.path("big.raw") else None)
+    out = scratch / "resumed.raw"
+    words = [BIN / "lamina", "image", "download", "resumed", "--format", "raw", "-o", out]
+    first = subprocess.Popen(words, env=controller.cli_environment(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    found = lambda: next((p for p in scratch.glob("resumed.raw*") if p.stat().st_size > 64 << 20), None)
+    part = wait_until(found, 60, 0.01, "a part of the file")
+    first.kill()
+    first.wait()
+    assert not out.exists(), "only a whole file has the name that was asked for"
+    kept = part.stat().st_size
+    done = controller.cli("image", "download", "resumed", "--format", "raw", "-o", out)
+    assert kept > 64 << 20 and sha256_of(out) == files.digest("big.raw"), done.stdout
+    assert not part.exists()
+    controller.finish(controller.call("DELETE", f"/v1/images/{image['id']}"))
 
 
 def test_cli_completion_and_manual(controller):

@@ -23,6 +23,7 @@ struct Instance: Sendable {
     private static let authorityFile = "ca.pem"
     private static let deniedFile = "denied.json"
     private static let storeFile = "store.id"
+    private static let importsFile = "import-directories"
     private static let configuredFile = "configured.json"
 
     init(directory: String) throws(StartFailure) {
@@ -109,6 +110,16 @@ struct Instance: Sendable {
 
     func keepConfigured(_ bytes: [UInt8]) throws(AgentFailure) {
         try keep(Instance.configuredFile, String(decoding: bytes, as: UTF8.self))
+    }
+
+    /// Directories that the host's own admin allows imports from, one absolute path a line; other lines are comments. The
+    /// file lies beside the instances, where no agent may write.
+    func importDirectories() throws(AgentFailure) -> [String] {
+        let path = HostFiles.parent(of: directory) + "/" + Instance.importsFile
+        do throws(DisksError) {
+            return (try HostFiles.read(path) ?? "").split(whereSeparator: \.isNewline).map(String.init)
+                .filter { $0.hasPrefix("/") }
+        } catch { throw AgentFailure(code: .internal, detail: "\(path) cannot be read: \(error)") }
     }
 
     // MARK: The store

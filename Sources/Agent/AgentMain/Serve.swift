@@ -126,7 +126,7 @@ struct Serve: ParsableCommand {
     private static func settings(_ instance: Instance, _ store: SliceStore) throws -> AgentSettings {
         var settings = AgentSettings(
             version: LaminaAgent.softwareVersion, mountPath: instance.configuration.mountPath.text,
-            importDirectories: instance.configuration.importDirectories)
+            importDirectories: { () throws(AgentFailure) in try instance.importDirectories() })
         settings.deniedPorts = [instance.configuration.port]
         settings.configuration = try instance.configured()
         settings.keepConfiguration = { (bytes) throws(AgentFailure) in try instance.keepConfigured(bytes) }

@@ -37,10 +37,10 @@ package struct AgentCertificates: Sendable {
 package struct AgentSettings: Sendable {
     /// The version of the software.
     package var version: String
-    /// Where the store lies; loose files directly in it may be taken in.
+    /// Where the store lies; files below it, but not in the store, may be taken in.
     package var mountPath: String
-    /// Directories below which `hostPath` imports may lie.
-    package var importDirectories: [String]
+    /// Directories below which `hostPath` imports may lie, beside the mount path; asked at each import.
+    package var importDirectories: @Sendable () throws(AgentFailure) -> [String]
     /// Networks that no URL may lead to, whatever a request says.
     package var deniedNetworks: [CIDR] = AddressPolicy.standardDeniedNetworks
     /// Ports that no URL may lead to: the agent's own.
@@ -59,7 +59,9 @@ package struct AgentSettings: Sendable {
     package var random: @Sendable () -> Double = { 0.5 }
 
     /// Creates settings.
-    package init(version: String, mountPath: String, importDirectories: [String]) {
+    package init(
+        version: String, mountPath: String, importDirectories: @escaping @Sendable () throws(AgentFailure) -> [String]
+    ) {
         self.version = version
         self.mountPath = mountPath
         self.importDirectories = importDirectories
@@ -103,7 +105,15 @@ package final class AgentService: Sendable {
             }
         }
         configured = Mutex(before)
-        if let before { runs.setSlicingMax(before.blobUploadConcurrency.count) }
+        if let before { apply(before) }
+    }
+
+    // The store does not keep what it was told: a start must not give away what the admin reserved.
+    private func apply(_ before: ConfigureVerb) {
+        runs.setSlicingMax(before.blobUploadConcurrency.count)
+        do throws(StorageError) { try store.setReserved(bytes: before.reservedCapacityBytes) } catch {
+            log.error("the reserved capacity is not in force: \(error)")
+        }
     }
 
     /// What the admin configured last.

@@ -7,8 +7,10 @@ import Wire
 struct HostPath: Sendable {
     /// Directories below which files may lie.
     let directories: [String]
-    /// Files may lie directly in it: "retrieve existing images".
+    /// Files may lie below it, too, but not in the store.
     let mountPath: String
+    /// The store's own directory in the mount path.
+    private static let storeName = "lamina"
 
     /// Opens a file without following links below the directory that allows it. Blocks.
     func open(_ path: String) throws(AgentFailure) -> FileSource {
@@ -17,8 +19,10 @@ struct HostPath: Sendable {
             !parts.contains(where: { $0.isEmpty || $0 == "." || $0 == ".." })
         else { throw refused("'\(path.prefix(200))' is not an absolute path in normal form") }
         guard let (root, rest) = place(of: path) else {
-            let list = directories.isEmpty ? "there are none" : directories.joined(separator: ", ")
-            throw refused("'\(path)' does not lie in an import directory of the agent (\(list))")
+            let places = ([mountPath] + directories).joined(separator: ", ")
+            throw refused(
+                "'\(path)' lies in no directory that imports are allowed from (\(places), but not in the store); put the "
+                    + "file there, or name its directory in the agent's file import-directories")
         }
         do throws(VolumeError) {
             let volume = try PosixVolume(hostPath: root)
@@ -38,7 +42,7 @@ struct HostPath: Sendable {
         let prefix = mountPath + "/"
         guard path.hasPrefix(prefix) else { return nil }
         let rest = String(path.dropFirst(prefix.count))
-        return rest.contains("/") ? nil : (mountPath, rest)
+        return rest == HostPath.storeName || rest.hasPrefix(HostPath.storeName + "/") ? nil : (mountPath, rest)
     }
 
     private func refused(_ why: String) -> AgentFailure { AgentFailure(code: .hostPathRefused, detail: why) }

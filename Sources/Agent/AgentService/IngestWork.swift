@@ -89,7 +89,7 @@ struct IngestWork {
             let (bytes, digest) = try fetch.perform()
             return Whole(source: bytes, digest: digest)
         case .hostPath(let path):
-            let place = HostPath(directories: settings.importDirectories, mountPath: settings.mountPath)
+            let place = HostPath(directories: try settings.importDirectories(), mountPath: settings.mountPath)
             let file = try place.open(path)
             return Whole(source: file, digest: try digest(of: file))
         case .upload(let id):

@@ -7,10 +7,17 @@ import Model
 /// Where systemd is PID 1 and udev names the devices, it is a mount unit; where systemd runs without udev (containers),
 /// a service that calls mount, because a mount unit would wait for a device unit that never comes; elsewhere a line in
 /// `/etc/fstab` below a marker. A missing disk never keeps the host from booting.
-struct BootMount {
+package struct BootMount {
     let storage: ImageStorageID
     let mountPath: MountPath
     let fileSystem: String
+
+    /// Names a mount; nothing is looked at before a function is called.
+    package init(storage: ImageStorageID, mountPath: MountPath, fileSystem: String) {
+        self.storage = storage
+        self.mountPath = mountPath
+        self.fileSystem = fileSystem
+    }
 
     /// No device nodes, no set-user-id programs and no programs at all come from a store.
     static let options = "nofail,nodev,nosuid,noexec,noatime"
@@ -18,7 +25,8 @@ struct BootMount {
     private static let fstab = "/etc/fstab"
     private static let publicFile = HostFiles.Access(mode: 0o644)
 
-    enum Way { case mountUnit, service, fstab }
+    /// How a host mounts at boot.
+    package enum Way { case mountUnit, service, fstab }
 
     static var way: Way {
         guard HostFiles.exists("/run/systemd/system") else { return .fstab }
@@ -26,12 +34,12 @@ struct BootMount {
     }
 
     /// `lamina-mount-ID.service`, or the name that systemd demands for a mount unit of this path.
-    static func unitName(of path: MountPath, storage: ImageStorageID, way: Way) -> String {
+    package static func unitName(of path: MountPath, storage: ImageStorageID, way: Way) -> String {
         way == .mountUnit ? systemdEscaped(path) + ".mount" : "lamina-mount-\(storage).service"
     }
 
     /// `systemd-escape --path`: `/` becomes `-`; everything but letters, digits, `_`, `:` and inner dots `\xNN`.
-    static func systemdEscaped(_ path: MountPath) -> String {
+    package static func systemdEscaped(_ path: MountPath) -> String {
         var out = ""
         for (index, byte) in path.text.utf8.dropFirst().enumerated() {
             switch byte {
@@ -48,7 +56,8 @@ struct BootMount {
     func install() throws(DisksError) {
         let way = BootMount.way
         if way == .fstab {
-            try HostFiles.write(try fstabWithout() + fstabLines, to: BootMount.fstab, BootMount.publicFile)
+            let text = fstab(from: try HostFiles.read(BootMount.fstab) ?? "", isMounted: true)
+            try HostFiles.write(text, to: BootMount.fstab, BootMount.publicFile)
             return try mount()
         }
         let name = BootMount.unitName(of: mountPath, storage: storage, way: way)
@@ -76,7 +85,7 @@ struct BootMount {
             try systemctl(["daemon-reload"])
         }
         if let text = try HostFiles.read(BootMount.fstab), text.contains(marker) {
-            try HostFiles.write(try fstabWithout(), to: BootMount.fstab, BootMount.publicFile)
+            try HostFiles.write(fstab(from: text, isMounted: false), to: BootMount.fstab, BootMount.publicFile)
         }
     }
 
@@ -97,7 +106,8 @@ struct BootMount {
 
     private var marker: String { "# Lamina image storage \(storage)" }
 
-    private var mountUnit: String {
+    /// The text of the mount unit.
+    package var mountUnit: String {
         """
         \(marker)
         [Unit]
@@ -115,7 +125,8 @@ struct BootMount {
         """
     }
 
-    private var service: String {
+    /// The text of the service that mounts where there is no udev.
+    package var service: String {
         """
         \(marker)
         [Unit]
@@ -138,20 +149,18 @@ struct BootMount {
         "\(marker)\nUUID=\(storage) \(mountPath) \(fileSystem) \(BootMount.options) 0 2\n"
     }
 
-    private func fstabWithout() throws(DisksError) -> String {
+    /// `/etc/fstab` with this mount's two lines at its end, or without them; all other lines stay as they are.
+    package func fstab(from text: String, isMounted: Bool) -> String {
         var lines: [Substring] = []
         var isOurs = false
-        for line in (try HostFiles.read(BootMount.fstab) ?? "").split(separator: "\n", omittingEmptySubsequences: false)
-        {
-            if isOurs {
-                isOurs = false
-            } else if line == marker {
-                isOurs = true
-            } else {
-                lines.append(line)
-            }
+        for line in text.split(separator: "\n", omittingEmptySubsequences: false) {
+            defer { isOurs = line == marker }
+            // Below a marker only the line that was written there is ours: an admin may have edited the file.
+            if isOurs, line.hasPrefix("UUID=\(storage) ") { continue }
+            if line != marker { lines.append(line) }
         }
-        let text = lines.joined(separator: "\n")
-        return text.isEmpty || text.hasSuffix("\n") ? text : text + "\n"
+        var rest = lines.joined(separator: "\n")
+        if !rest.isEmpty, !rest.hasSuffix("\n") { rest += "\n" }
+        return isMounted ? rest + fstabLines : rest
     }
 }

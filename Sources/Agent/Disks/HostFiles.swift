@@ -139,7 +139,7 @@ package enum HostFiles {
             let count = rest.withUnsafeBytes { Glibc.write(file, $0.baseAddress, $0.count) }
             if count > 0 { rest = rest.dropFirst(count) } else if errno != EINTR { failed = .last("write", temporary) }
         }
-        if failed == nil, fchown(file, access.owner, access.group) != 0 { failed = .last("chown", temporary) }
+        if failed == nil { failed = give(file, to: access, path: temporary) }
         if failed == nil, fchmod(file, access.mode) != 0 { failed = .last("chmod", temporary) }
         if failed == nil, fsync(file) != 0 { failed = .last("fsync", temporary) }
         if close(file) != 0, failed == nil { failed = .last("close", temporary) }
@@ -149,6 +149,29 @@ package enum HostFiles {
             throw failed
         }
         try sync(directory: directory)
+    }
+
+    /// Changes the owner only where it is another one: a daemon whose system calls are filtered must not even ask.
+    private static func give(_ descriptor: Int32, to access: Access, path: String) -> DisksError? {
+        var found = stat()
+        guard fstat(descriptor, &found) == 0 else { return .last("stat", path) }
+        if found.st_uid == access.owner, found.st_gid == access.group { return nil }
+        return fchown(descriptor, access.owner, access.group) == 0 ? nil : .last("chown", path)
+    }
+
+    /// Who a file belongs to.
+    package struct Owner: Sendable, Equatable {
+        /// The user's number.
+        package var user: uid_t
+        /// The group's number.
+        package var group: gid_t
+    }
+
+    /// The owner of what is at a path, links followed.
+    package static func owner(of path: String) throws(DisksError) -> Owner {
+        var found = stat()
+        guard stat(path, &found) == 0 else { throw .last("stat", path) }
+        return Owner(user: found.st_uid, group: found.st_gid)
     }
 
     /// Removes a file durably; that it, or its directory, is not there is no error.
@@ -163,7 +186,7 @@ package enum HostFiles {
     /// Makes a directory and all above it that are missing, and gives the last one this access.
     package static func makeDirectory(_ path: String, _ access: Access) throws(DisksError) {
         let made = try OpenDirectory(path, creating: true)
-        guard fchown(made.descriptor, access.owner, access.group) == 0 else { throw .last("chown", path) }
+        if let failed = give(made.descriptor, to: access, path: path) { throw failed }
         guard fchmod(made.descriptor, access.mode) == 0 else { throw .last("chmod", path) }
         guard fsync(made.descriptor) == 0 else { throw .last("fsync", path) }
         try sync(directory: parent(of: path))

@@ -2,7 +2,7 @@ import Glibc
 import Model
 
 /// The rules of a mount path that only its host can check. Source: docs/security.md, "mount path".
-enum MountPathRules {
+package enum MountPathRules {
     /// File systems that exist only in memory, or belong to the kernel or to another machine: what is written there
     /// does not last, or not with the promises of `fsync`.
     private static let unfit: Set<String> = [
@@ -12,7 +12,7 @@ enum MountPathRules {
     ]
 
     /// For a local directory: it may lie on any lasting file system, but nothing may be mounted below it.
-    static func checkDirectory(_ path: MountPath, _ mounts: MountTable) throws(DisksError) {
+    package static func checkDirectory(_ path: MountPath, _ mounts: MountTable) throws(DisksError) {
         try checkNothingBelow(path, mounts)
         guard let mount = mounts.mount(containing: path.text) else {
             throw .pathRefused("nothing is mounted at '\(path)'")
@@ -24,7 +24,7 @@ enum MountPathRules {
     }
 
     /// For a free disk: a mount of its own in the root file system, with no other mount above or below.
-    static func checkMountPoint(_ path: MountPath, _ mounts: MountTable) throws(DisksError) {
+    package static func checkMountPoint(_ path: MountPath, _ mounts: MountTable) throws(DisksError) {
         try checkNothingBelow(path, mounts)
         if let mount = mounts.mount(at: path.text) {
             throw .pathRefused("\(mount.source) is mounted at '\(path)' already")
@@ -43,7 +43,7 @@ enum MountPathRules {
     }
 
     /// Refuses a path inside another store, or with another store directly in what lies above it.
-    static func checkNoStoreAbove(_ path: MountPath) throws(DisksError) {
+    package static func checkNoStoreAbove(_ path: MountPath) throws(DisksError) {
         var above = HostFiles.parent(of: path.text)
         while true {
             if HostFiles.exists((above == "/" ? "" : above) + "/lamina/STORE") {
@@ -55,7 +55,7 @@ enum MountPathRules {
     }
 
     /// Whether a store's marker is in the directory.
-    static func hasStore(_ directory: borrowing OpenDirectory) throws(DisksError) -> Bool {
+    package static func hasStore(_ directory: borrowing OpenDirectory) throws(DisksError) -> Bool {
         guard let folder = try directory.status(of: "lamina"), folder.st_mode & S_IFMT == S_IFDIR else { return false }
         var marker = stat()
         return fstatat(directory.descriptor, "lamina/STORE", &marker, AT_SYMLINK_NOFOLLOW) == 0
@@ -63,7 +63,7 @@ enum MountPathRules {
     }
 
     /// Whether nothing is in the directory but what a fresh file system or an earlier try of ours put there.
-    static func isEmpty(_ directory: borrowing OpenDirectory) throws(DisksError) -> Bool {
+    package static func isEmpty(_ directory: borrowing OpenDirectory) throws(DisksError) -> Bool {
         let names = try directory.names().filter { $0 != "lost+found" }
         guard names == ["lamina"] else { return names.isEmpty }
         let folder = openat(directory.descriptor, "lamina", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)

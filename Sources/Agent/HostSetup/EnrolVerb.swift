@@ -31,8 +31,7 @@ extension HostVerbs {
         let (keyPEM, csrPEM) = try makeCSR(input.imageStorageID, kept)
         let settings = AgentConfiguration(
             imageStorageID: input.imageStorageID, mountPath: input.mountPath, fileSystemID: input.fileSystemID,
-            listenAddresses: input.listenAddresses, port: port, importDirectories: input.importDirectories,
-            createsStore: createsStore)
+            listenAddresses: input.listenAddresses, port: port, createsStore: createsStore)
         let text = String(decoding: try HostVerbs.encode(settings), as: UTF8.self) + "\n"
         try onHost { () throws(DisksError) in
             if keyPEM != kept { try HostFiles.write(keyPEM, to: made, secret) }

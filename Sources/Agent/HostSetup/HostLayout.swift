@@ -4,7 +4,7 @@ import HostCommand
 import Model
 
 /// Where things are on this host. Source: docs/operations.md, "On the host".
-struct HostLayout: Sendable {
+package struct HostLayout: Sendable {
     let scope: HostScope
     /// The bundle this process came from.
     let bundle: String
@@ -14,6 +14,15 @@ struct HostLayout: Sendable {
     let instances: String
     /// Logs of the supervisor; under systemd the journal has them.
     let logs: String
+
+    /// Creates a layout from its parts; `current()` is the one of a host.
+    package init(scope: HostScope, bundle: String, current: String, instances: String, logs: String) {
+        self.scope = scope
+        self.bundle = bundle
+        self.current = current
+        self.instances = instances
+        self.logs = logs
+    }
 
     static let systemUser = "lamina"
     private static let systemBundles = "/opt/lamina-agent"

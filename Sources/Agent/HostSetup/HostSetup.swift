@@ -28,7 +28,12 @@ package struct HostVerbs {
 
     /// Creates the verbs for the user that runs this process: root works system-wide, others in their home.
     package init(agentVersion: String, makeCSR: @escaping MakeCSR) {
-        layout = HostLayout.current()
+        self.init(layout: HostLayout.current(), agentVersion: agentVersion, makeCSR: makeCSR)
+    }
+
+    /// Creates the verbs for a layout.
+    package init(layout: HostLayout, agentVersion: String, makeCSR: @escaping MakeCSR) {
+        self.layout = layout
         self.agentVersion = agentVersion
         self.makeCSR = makeCSR
     }

@@ -42,6 +42,8 @@ struct Core {
     var sessions: [SessionID: SessionState] = [:]
     /// Removed images and ended sessions whose blobs could not all be looked at yet.
     var leftovers: Set<Leftover> = []
+    /// Blobs that answer nothing any more and whose bytes or index rows are still there, by row.
+    var condemned: [Int64: Digest] = [:]
     var reservedBytes: UInt64
     var isDegraded = false
     var isClosed = false
@@ -132,6 +134,7 @@ struct Core {
         if let old = blobs[blob.row] { (record.users, record.pins) = (old.users, old.pins) }
         blobs[blob.row] = record
         rows[blob.name] = blob.row
+        condemned[blob.row] = nil
         suspects = suspects.filter { $0.blob != blob.row }
         generation += 1
     }
@@ -143,6 +146,7 @@ struct Core {
         guard record.users == 0, record.pins == 0 else { return false }
         blobs[row] = nil
         rows[record.name] = nil
+        condemned[row] = record.name
         known.remove(row)
         dropPlaces(of: row)
         suspects = suspects.filter { $0.blob != row }

@@ -74,13 +74,11 @@ extension SliceStore {
         }
         // The index may have been lost, the manifest may be damaged: either names the blobs.
         var rows = Set(try index.uses(of: id))
-        if let reader = try? ManifestReader(volume, path) {
-            let names = reader.tail.blobs
-            rows.formUnion(core.with { core in names.compactMap { core.rows[$0] } })
-        }
-        // The image may be there again, taken in anew under its old id: then its needs are current ones.
-        if core.with({ $0.images[id] == nil }) { try index.removeUses(of: id) }
+        if let reader = try? ManifestReader(volume, path) { rows.formUnion(self.rows(of: reader.tail.blobs)) }
+        // On a full disk the index has no room to forget until the bytes are gone.
+        let hasForgotten = try unlessFull { () throws(StorageError) in try forgetUses(of: id) }
         guard try removeDead(rows) else { return false }
+        if !hasForgotten { try forgetUses(of: id) }
         try during("remove a removed image") { () throws(VolumeError) in
             try volume.unlink(path)
             try volume.syncDirectory(StorePaths.images)
@@ -100,8 +98,7 @@ extension SliceStore {
             }
         }
         let names = try Journal.read(volume, path: journal, session: id).blobs
-        let rows = core.with { core in Set(names.compactMap { core.rows[$0] }) }
-        guard try removeDead(rows) else { return false }
+        guard try removeDead(Set(rows(of: names))) else { return false }
         try during("remove an ended session") { () throws(VolumeError) in
             if try volume.facts(journal) != nil { try volume.unlink(journal) }
             try volume.removeDirectory(directory)
@@ -110,12 +107,27 @@ extension SliceStore {
         return true
     }
 
+    // The image may be there again, taken in anew under its old id: then its needs are current ones.
+    private func forgetUses(of id: ImageID) throws(StorageError) {
+        if core.with({ $0.images[id] == nil }) { try index.removeUses(of: id) }
+    }
+
+    private func rows(of names: some Sequence<Digest>) -> [Int64] {
+        let names = Set(names)
+        return core.with { core in
+            names.compactMap { core.rows[$0] } + core.condemned.filter { names.contains($0.value) }.map(\.key)
+        }
+    }
+
     // - Returns: false when one of them is held by somebody, and must be looked at again. One that an image needs is not
     //   ours to remove, and needs no second look.
+    // On a full disk bytes go before their index rows; opening, too, takes rows of blobs that are not there for none.
     private func removeDead(_ rows: Set<Int64>) throws(StorageError) -> Bool {
         var isDone = true
+        var behind: [(row: Int64, directory: BlobDirectory?)] = []
         for row in rows.sorted() {
             let state = core.with { core -> (name: Digest, isDead: Bool, isHeld: Bool)? in
+                if let name = core.condemned[row] { return (name, true, false) }
                 guard let record = core.blobs[row] else { return nil }
                 guard record.users == 0 else { return (record.name, false, false) }
                 return (record.name, core.condemn(row), record.pins > 0)
@@ -126,21 +138,42 @@ extension SliceStore {
                 continue
             }
             let directory = try? shelf.directory(state.name)
+            // What fails now is found again at the next sweep or the next start; it answers no more.
             do throws(StorageError) {
-                try index.remove(row, directory: directory)
-                try during("remove a blob") { () throws(VolumeError) in
-                    do throws(VolumeError) {
-                        try volume.unlink(StorePaths.blob(state.name))
-                    } catch { if !error.isNotFound { throw error } }
-                    try volume.syncDirectory(StorePaths.blobDirectory(state.name))
+                let isForgotten = try unlessFull { () throws(StorageError) in
+                    try index.remove(row, directory: directory)
                 }
-            } catch {
-                // It answers no more; the file is found again at the next start, and the leftover stays until then.
-                throw degrade(error)
-            }
+                if !isForgotten { behind.append((row, directory)) }
+                try removeBytes(state.name)
+                if isForgotten { core.with { $0.condemned[row] = nil } }
+            } catch { throw degrade(error) }
             shelf.forget(state.name)
         }
+        for (row, directory) in behind {
+            try index.remove(row, directory: directory)
+            core.with { $0.condemned[row] = nil }
+        }
         return isDone
+    }
+
+    private func removeBytes(_ name: Digest) throws(StorageError) {
+        try during("remove a blob") { () throws(VolumeError) in
+            do throws(VolumeError) {
+                try volume.unlink(StorePaths.blob(name))
+            } catch { if !error.isNotFound { throw error } }
+            try volume.syncDirectory(StorePaths.blobDirectory(name))
+        }
+    }
+
+    // - Returns: false when there was no room.
+    private func unlessFull(_ body: () throws(StorageError) -> Void) throws(StorageError) -> Bool {
+        do throws(StorageError) {
+            try body()
+            return true
+        } catch {
+            guard error.isNoSpace else { throw error }
+            return false
+        }
     }
 
     /// Runs something that a full disk must not stop: when there is no room, the reserve is given up and it runs again.

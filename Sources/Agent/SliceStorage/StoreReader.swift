@@ -63,50 +63,12 @@ package final class StoreReader: Sendable {
     }
 
     /// Writes the guest's disk to an open file of the caller (`lamina-agent store cat`). Into a regular file, holes are
-    /// left out and the length is set at the end; anything else gets every byte in order.
-    package func copy(_ id: ImageID, toDescriptor descriptor: Int32) throws(StorageError) {
-        let disk = try open(id)
-        var found = stat()
-        let isRegular = fstat(descriptor, &found) == 0 && found.st_mode & S_IFMT == S_IFREG
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: StoreLimits.windowByteCount, alignment: 4096)
-        defer { buffer.deallocate() }
-        var offset: UInt64 = 0
-        do throws(DiskImageError) {
-            while offset < disk.virtualSizeBytes {
-                let extent = try disk.extent(at: offset)
-                if isRegular, !extent.isData {
-                    offset = extent.range.upperBound
-                    continue
-                }
-                let count = Int(min(UInt64(buffer.count), extent.range.upperBound - offset))
-                let part = UnsafeMutableRawBufferPointer(rebasing: buffer[..<count])
-                try disk.read(into: part, at: offset)
-                guard Self.write(UnsafeRawBufferPointer(part), to: descriptor, at: isRegular ? offset : nil) else {
-                    throw .source(
-                        "the target could not be written: \(VolumeError(call: "write", path: "-", errno: errno))")
-                }
-                offset += UInt64(count)
-            }
-        } catch { throw .source(error) }
-        if isRegular, ftruncate(descriptor, off_t(disk.virtualSizeBytes)) != 0 {
-            throw .volume(detail: VolumeError(call: "truncate", path: "-", errno: errno).description, during: "copy")
-        }
-    }
-
-    private static func write(_ bytes: UnsafeRawBufferPointer, to descriptor: Int32, at offset: UInt64?) -> Bool {
-        var done = 0
-        while done < bytes.count {
-            let (start, count) = (bytes.baseAddress! + done, bytes.count - done)
-            let put =
-                offset.map { pwrite(descriptor, start, count, off_t($0) + off_t(done)) }
-                ?? Glibc.write(descriptor, start, count)
-            if put < 0 {
-                if errno == EINTR { continue }
-                return false
-            }
-            done += put
-        }
-        return true
+    /// left out, the length is set at the end, and `workerCount` threads share the work; anything else gets every byte
+    /// in order.
+    package func copy(
+        _ id: ImageID, toDescriptor descriptor: Int32, workerCount: Int = 1
+    ) throws(StorageError) {
+        try CopyOut(disk: try open(id), descriptor: descriptor).run(workerCount: workerCount)
     }
 
     // MARK: Verify

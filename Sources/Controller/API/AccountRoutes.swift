@@ -84,6 +84,18 @@ enum AccountRoutes {
                 return .resource(APITokenView(made, token: secret), revision: made.revision, status: .created)
             },
             Route(
+                .get, "/v1/api-tokens/{id}", "Show an API token; the token itself is not kept.", access: .role(.admin),
+                answers: [.resource(.ok, APITokenView.schema)]
+            ) { request in
+                let id = try request.id("api-token", TokenID.self)
+                let found = try await operations.find(TokenRecord.self, id, caller: request.caller)
+                // A session is no API token.
+                guard found.type == .api else {
+                    throw OperationError.notFound(kind: "api-token", id: id.description)
+                }
+                return .resource(APITokenView(found), revision: found.revision)
+            },
+            Route(
                 .delete, "/v1/api-tokens/{id}", "Delete an API token; it ends at once.", access: .role(.admin),
                 answers: [.empty(.noContent, "It is gone.")]
             ) { request in

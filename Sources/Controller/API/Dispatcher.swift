@@ -36,8 +36,10 @@ struct Dispatcher: RouterMiddleware {
         }
         Dispatcher.secure(&response)
         response.headers[.requestID] = requestID
+        // What fits no route has a word of the router's there instead of a path.
+        let route = context.endpointPath.flatMap { $0.hasPrefix("/") ? $0 : nil } ?? "unknown"
         metrics.count(
-            method: input.method.rawValue, route: context.endpointPath ?? "unknown", status: response.status.code,
+            method: input.method.rawValue, route: route, status: response.status.code,
             duration: ContinuousClock.now - start)
         return response
     }

@@ -11,6 +11,7 @@ struct JobView: Codable, Sendable {
     var error: Problem?
     var resource: Resource
     var waitingFor: String?
+    var notes: [String]
     var requestedBy: String
     var createdAt: Timestamp
     var updatedAt: Timestamp
@@ -67,6 +68,7 @@ struct JobView: Codable, Sendable {
         error = job.error.map(Problem.init)
         resource = Resource(type: job.resourceType, id: job.resourceID)
         waitingFor = job.waitingFor
+        notes = job.notes
         requestedBy = job.requestedBy
         createdAt = job.createdAt
         updatedAt = job.updatedAt
@@ -100,6 +102,7 @@ struct JobView: Codable, Sendable {
                     [.required("type", .text, "Such as image."), .required("id", .text, "Its id.")]),
                 "What it is about."),
             .optional("waitingFor", .text, "What it waits for, in words."),
+            .required("notes", .array(.text, countMax: nil), "What an admin should know of it, in whole sentences."),
             .required("requestedBy", .text, "The user who asked for it."),
             .required("createdAt", .dateTime, "When it was asked for."),
             .required("updatedAt", .dateTime, "When it last changed."),

@@ -29,7 +29,6 @@ enum OpenAPIDocument {
             "info": .object([
                 "title": .string("Lamina"), "version": .string(version),
                 "summary": .string("Image storages, images and the jobs that move them."),
-                "license": .object(["name": .string("Apache-2.0"), "identifier": .string("Apache-2.0")]),
             ]),
             "servers": .array([.object(["url": .string("/")])]),
             "paths": .object(paths.mapValues(JSONNode.object)),

@@ -48,7 +48,6 @@ extension APIError {
     private static func status(ofCode code: String) -> HTTPResponse.Status? {
         switch code {
         case "image-not-found", "upload-not-found", "session-not-found": .notFound
-        case "upload-expired": .gone
         case "checksum-mismatch": .checksumMismatch
         case "upload-busy", "session-busy": .locked
         case "upload-offset-mismatch", "upload-incomplete", "image-exists", "image-not-ready": .conflict
@@ -64,7 +63,9 @@ extension APIError {
     /// What is wrong with a host: with the way to it, with its identity, or with what was asked of it.
     private static func status(ofHostCode code: String) -> HTTPResponse.Status {
         switch code {
-        case "host-unreachable", "ssh-port-closed", "ssh-timeout", "ssh-protocol", "ssh-failed": .badGateway
+        case "host-unknown", "host-unreachable", "host-timeout", "host-disconnected", "host-bad-answer", "ssh-port-closed",
+            "not-ssh":
+            .badGateway
         case "ssh-host-key-changed": .conflict
         default: .unprocessableContent
         }

@@ -89,8 +89,14 @@ enum SessionRoutes {
                 body: .json(PasswordBody.schema), answers: [.empty(.noContent, "It was changed.")]
             ) { request in
                 let body = try request.decode(PasswordBody.self)
-                try await operations.changeOwnPassword(
-                    current: Secret(body.currentPassword), new: Secret(body.newPassword), caller: request.caller)
+                do throws(OperationError) {
+                    try await operations.changeOwnPassword(
+                        current: Secret(body.currentPassword), new: Secret(body.newPassword), caller: request.caller)
+                } catch {
+                    guard case .invalid(let field, let detail) = error else { throw error }
+                    // `/current` and `/new` there are `/currentPassword` and `/newPassword` here.
+                    throw OperationError.invalid(field: field + "Password", detail: detail)
+                }
                 return .empty()
             },
         ]

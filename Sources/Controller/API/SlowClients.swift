@@ -57,7 +57,11 @@ package struct PaceWatch: Sendable {
     private let idleMax: TimeAmount
     private let byteCountMin: Int
     private var waiting = Waiting.head
+    /// What was waited for last, beside nothing.
+    private var kind = Waiting.head
     private var since: NIODeadline
+    /// Time that was waited for this kind before `since`, and bytes that moved in it.
+    private var spent = TimeAmount.zero
     private var byteCount = 0
 
     /// A watch over a connection that was just opened.
@@ -71,12 +75,19 @@ package struct PaceWatch: Sendable {
         self.byteCountMin = byteCountMin
     }
 
-    /// What is waited for changed.
+    /// What is waited for changed. A pause of the controller's own ends no window: who sends a byte at a time must not
+    /// begin a new one with each. Between requests a client may be idle as often as it likes.
     package mutating func wait(for waiting: Waiting, now: NIODeadline) {
         guard waiting != self.waiting else { return }
+        if self.waiting != .nothing { spent = spent + (now - since) }
         self.waiting = waiting
         since = now
-        byteCount = 0
+        guard waiting != .nothing else { return }
+        if waiting != kind || waiting == .head {
+            spent = .zero
+            byteCount = 0
+        }
+        kind = waiting
     }
 
     /// Bytes came or went.
@@ -84,6 +95,7 @@ package struct PaceWatch: Sendable {
         byteCount += count
         guard byteCount >= byteCountMin else { return }
         since = now
+        spent = .zero
         byteCount = 0
     }
 
@@ -92,7 +104,7 @@ package struct PaceWatch: Sendable {
         switch waiting {
         case .nothing: false
         case .head: now - since > idleMax
-        case .body, .answer: now - since > window
+        case .body, .answer: spent + (now - since) > window
         }
     }
 }
@@ -106,7 +118,8 @@ package final class PaceHandler: ChannelDuplexHandler, RemovableChannelHandler {
     package typealias OutboundOut = HTTPResponsePart
 
     private let counter: ConnectionCounter
-    private var watch: PaceWatch
+    private var watch = PaceWatch(now: .now())
+    private var loop: (any EventLoop)?
     private var address: String?
     private var check: Scheduled<Void>?
     private var isInRequest = false
@@ -115,10 +128,10 @@ package final class PaceHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private var waitingWriteCount = 0
 
     /// A handler for one connection.
-    package init(counter: ConnectionCounter) {
-        self.counter = counter
-        watch = PaceWatch(now: .now())
-    }
+    package init(counter: ConnectionCounter) { self.counter = counter }
+
+    /// The time of the connection's own loop.
+    private var now: NIODeadline { loop?.now ?? .now() }
 
     package func handlerAdded(context: ChannelHandlerContext) {
         let address = context.channel.remoteAddress?.ipAddress ?? "-"
@@ -127,6 +140,8 @@ package final class PaceHandler: ChannelDuplexHandler, RemovableChannelHandler {
             return
         }
         self.address = address
+        loop = context.eventLoop
+        watch = PaceWatch(now: now)
         schedule(context)
     }
 
@@ -142,7 +157,7 @@ package final class PaceHandler: ChannelDuplexHandler, RemovableChannelHandler {
         case .head:
             isInRequest = true
             isInBody = true
-        case .body(let buffer): watch.moved(buffer.readableBytes, now: .now())
+        case .body(let buffer): watch.moved(buffer.readableBytes, now: now)
         case .end: isInBody = false
         }
         isReadAwaited = false
@@ -176,7 +191,7 @@ package final class PaceHandler: ChannelDuplexHandler, RemovableChannelHandler {
     private func wrote(_ byteCount: Int) {
         waitingWriteCount -= 1
         // A small answer that went out whole is progress enough.
-        watch.moved(waitingWriteCount == 0 ? ConnectionLimits.windowByteCountMin : byteCount, now: .now())
+        watch.moved(waitingWriteCount == 0 ? ConnectionLimits.windowByteCountMin : byteCount, now: now)
         update()
     }
 
@@ -189,7 +204,7 @@ package final class PaceHandler: ChannelDuplexHandler, RemovableChannelHandler {
         } else {
             waiting = isInRequest || isInBody ? .nothing : .head
         }
-        watch.wait(for: waiting, now: .now())
+        watch.wait(for: waiting, now: now)
     }
 
     private func schedule(_ context: ChannelHandlerContext) {
@@ -197,7 +212,7 @@ package final class PaceHandler: ChannelDuplexHandler, RemovableChannelHandler {
         check = context.eventLoop.scheduleTask(in: ConnectionLimits.checkInterval) {
             let (handler, context) = bound.value
             guard handler.address != nil else { return }
-            if handler.watch.isTooSlow(now: .now()) {
+            if handler.watch.isTooSlow(now: handler.now) {
                 context.close(promise: nil)
             } else {
                 handler.schedule(context)

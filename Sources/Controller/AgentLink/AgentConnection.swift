@@ -90,10 +90,15 @@ final class AgentConnection: Sendable {
                 : machine.connected()
         }
         let result = await withTaskGroup(of: Event.self, returning: Result<Outcome, AgentLinkError>.self) { group in
-            group.addTask { await .heard(self.hear(exchange, first: first)) }
+            let (asked, hasAsked) = AsyncStream.makeStream(of: Never.self)
+            group.addTask { await .heard(self.hear(exchange, first: first, hasAsked: hasAsked)) }
             group.addTask { await .silent(self.watchSilence()) }
             if let nextPiece = exchange.nextPiece {
-                group.addTask { await .sent(self.sendPieces(nextPiece)) }
+                group.addTask {
+                    // The agent takes no data before the request: two tasks that send have no order of their own.
+                    for await _ in asked {}
+                    return await .sent(self.sendPieces(nextPiece))
+                }
             }
             var hasWithdrawn = false
             for await event in group {
@@ -118,10 +123,14 @@ final class AgentConnection: Sendable {
         return try result.get()
     }
 
-    private func hear(_ exchange: Exchange, first: [ClientAction]) async -> Result<Outcome, AgentLinkError> {
+    private func hear(
+        _ exchange: Exchange, first: [ClientAction], hasAsked: AsyncStream<Never>.Continuation
+    ) async -> Result<Outcome, AgentLinkError> {
+        defer { hasAsked.finish() }
         do throws(AgentLinkError) {
             var hasWithdrawn = false
             for action in first { _ = try await perform(action, exchange, &hasWithdrawn) }
+            hasAsked.finish()
             while true {
                 guard let frame = try await received() else {
                     throw .unreachable("the agent closed the connection")

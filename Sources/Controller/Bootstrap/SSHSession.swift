@@ -114,7 +114,7 @@ final class SSHSession {
                 LIBSSH2_ERROR_HOSTKEY_INIT:
                 throw .hostKeyUnsupported(detail: lastError)
             case LIBSSH2_ERROR_BANNER_RECV, LIBSSH2_ERROR_BANNER_NONE: throw .notSSH(place)
-            default: throw .disconnected(during: "the key exchange")
+            default: throw .disconnected(during: hasGreeted ? "the key exchange" : "the SSH greeting")
             }
         }
     }

@@ -25,6 +25,16 @@ extension Operations {
             guard own.count(where: { $0.type == .api }) < OperationsLimits.tokensMax else {
                 throw .limit(detail: "an account has at most \(OperationsLimits.tokensMax) API tokens; delete one")
             }
+            // A token outlives neither its role nor its time by making another.
+            if let tokenID = caller.tokenID, let made = try transaction.find(TokenRecord.self, tokenID),
+                made.type == .api, let end = made.expiresAt, expiresAt.map({ $0 > end }) ?? true
+            {
+                throw .invalid(
+                    field: "/expiresAt",
+                    detail:
+                        "the token that you came with ends at \(end), and so must one that it makes; log in to make another"
+                )
+            }
             let record = TokenRecord(
                 id: id, type: .api, userID: userID, name: name, description: description, role: role,
                 expiresAt: expiresAt, createdAt: transaction.now)

@@ -197,11 +197,16 @@ struct AddImage: Sendable {
     // Also for an ingest that was committed: the image was never shown as ready, so nobody misses it.
     @Sendable private func undoIngest(_ context: StepContext) async throws(StepFailure) {
         guard let (image, storage) = try await subject(context), let agent = storage.agent else { return }
-        do throws(AgentLinkError) {
-            _ = try await rooms.agents.call(AbandonVerb(session: AddImage.session(context.job.id)), to: agent)
-            _ = try await rooms.agents.call(RemoveImageVerb(id: image.id), to: agent)
-        } catch {
-            if case .failed(let failure) = error, [.imageNotFound, .sessionNotFound].contains(failure.code) { return }
+        try await ask(AbandonVerb(session: AddImage.session(context.job.id)), agent, unless: .sessionNotFound)
+        try await ask(RemoveImageVerb(id: image.id), agent, unless: .imageNotFound)
+    }
+
+    // What is not there need not be removed.
+    private func ask(
+        _ verb: some AgentVerb, _ agent: AgentAddress, unless gone: AgentFailure.Code
+    ) async throws(StepFailure) {
+        do throws(AgentLinkError) { _ = try await rooms.agents.call(verb, to: agent) } catch {
+            if case .failed(let failure) = error, failure.code == gone { return }
             throw error.stepFailure
         }
     }
@@ -251,6 +256,9 @@ struct AddImage: Sendable {
             try transaction.change(UploadRecord.self, upload.id) { $0.imageID = nil }
         }
         guard try transaction.find(ImageRecord.self, id) != nil else { return }
+        // Nothing asks for the URL again, so its secrets go.
+        try transaction.removeSealed(
+            at: SealedPlace(table: ImageRecord.shape.table, row: id.description, field: "source"))
         if job.state == .cancelled {
             try transaction.delete(ImageRecord.self, id)
         } else {

@@ -45,10 +45,15 @@ struct AgentWork: Sendable {
 
     /// Tells the agent its settings and takes the storage as connected.
     func configure(_ storage: ImageStorageRecord) async throws(StepFailure) {
-        do throws(OperationError) { try await tellSettings(storage) } catch {
-            let failure = Failure(code: error.code, detail: error.detail)
-            if case .storageNotConnected = error { throw .retry(failure) }
-            throw .failed(failure)
+        guard let agent = storage.agent else {
+            throw .failed(Failure(code: "internal", detail: "the step 'connect' left no address of the agent"))
+        }
+        let verb: ConfigureVerb
+        do throws(OperationError) { verb = try await settings(of: storage) } catch {
+            throw .retry(Failure(code: error.code, detail: error.detail))
+        }
+        do throws(AgentLinkError) { _ = try await rooms.agents.call(verb, to: agent) } catch {
+            throw error.boundedStepFailure
         }
         try await rooms.step { transaction throws(OperationError) in
             try transaction.change(ImageStorageRecord.self, storage.id, .observation) { storage in
@@ -61,15 +66,18 @@ struct AgentWork: Sendable {
     /// Tells the agent its settings.
     func tellSettings(_ storage: ImageStorageRecord) async throws(OperationError) {
         guard let agent = storage.agent else { throw .storageNotConnected(name: storage.name, reason: nil) }
+        let verb = try await settings(of: storage)
+        do throws(AgentLinkError) { _ = try await rooms.agents.call(verb, to: agent) } catch {
+            throw error.operationError(storage)
+        }
+    }
+
+    private func settings(of storage: ImageStorageRecord) async throws(OperationError) -> ConfigureVerb {
         let hours = try await rooms.read { transaction throws(OperationError) in
             try transaction.count("upload.expiry-hours")
         }
-        let verb: ConfigureVerb
-        do throws(InvalidValue) { verb = try storage.settings(expiryHours: hours) } catch {
+        do throws(InvalidValue) { return try storage.settings(expiryHours: hours) } catch {
             throw .internal(detail: error.reason)
-        }
-        do throws(AgentLinkError) { _ = try await rooms.agents.call(verb, to: agent) } catch {
-            throw error.operationError(storage)
         }
     }
 }

@@ -36,15 +36,18 @@ struct Expiry: Sendable {
         var storage: ImageStorageRecord?
     }
 
-    // The agent throws away what it holds by its own clock when it cannot be told now.
+    // Forgotten first, so that no image can be made of bytes that are going. The agent throws away what it holds by its
+    // own clock when it cannot be told now.
     private func expireUploads() async throws(OperationError) {
         let now = rooms.clock.now()
-        let expired = try await rooms.read { transaction throws(OperationError) in
+        let expired = try await rooms.change { transaction throws(OperationError) in
             var expired: [Expired] = []
             for upload in try transaction.uploads(expiredBefore: now) {
                 expired.append(
                     Expired(
                         upload: upload, storage: try transaction.find(ImageStorageRecord.self, upload.imageStorageID)))
+                try transaction.delete(UploadRecord.self, upload.id)
+                try transaction.audit(.controller, "upload.expire", upload.reference)
             }
             return expired
         }
@@ -55,14 +58,6 @@ struct Expiry: Sendable {
                 } catch {
                     rooms.log.info("an expired upload is left to its agent", metadata: ["why": "\(error.words)"])
                 }
-            }
-            try await rooms.change { transaction throws(OperationError) in
-                // It may have been written to, or made an image of, meanwhile.
-                guard let upload = try transaction.find(UploadRecord.self, item.upload.id), upload.imageID == nil,
-                    upload.expiresAt <= now
-                else { return }
-                try transaction.delete(UploadRecord.self, upload.id)
-                try transaction.audit(.controller, "upload.expire", upload.reference)
             }
         }
     }

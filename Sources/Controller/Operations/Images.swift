@@ -166,6 +166,9 @@ struct DeleteImage: Sendable {
         else { return nil }
         do throws(AgentLinkError) { _ = try await rooms.agents.call(RemoveImageVerb(id: id), to: agent) } catch {
             if case .failed(let failure) = error, failure.code == .imageNotFound { return nil }
+            // A forced deletion of the storage waits for this job, and the agent may never come back. The storage is
+            // forgotten with all its images; its data stays, as it does for the others.
+            if error != .cancelled, storage.isBeingDeleted { return nil }
             throw error.stepFailure
         }
         return nil

@@ -18,6 +18,7 @@ extension Operations {
             case .notCancellable:
                 throw .conflict(code: "job-not-cancellable", detail: "a job of the type '\(job.type)' runs to its end")
             case .inventory(let error): throw OperationError(error)
+            case .cancelled: throw .internal(detail: "cancelled")
             }
         }
         try await rooms.change { transaction throws(OperationError) in

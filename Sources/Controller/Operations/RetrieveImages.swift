@@ -114,12 +114,13 @@ extension Rooms {
                 switch error {
                 case .finished, .notCancellable, .inventory(.notFound): continue
                 case .inventory(let error): throw .retry(Failure(code: "internal", detail: "\(error)"))
+                case .cancelled: throw .cancelled
                 }
             }
         }
         for job in jobs {
             do throws(SchedulerError) { try await scheduler.waitUntilEnded(job.id) } catch {
-                throw .retry(Failure(code: "internal", detail: "\(error)"))
+                throw error == .cancelled ? .cancelled : .retry(Failure(code: "internal", detail: "\(error)"))
             }
         }
     }

@@ -19,6 +19,8 @@ package enum SchedulerError: Error, Sendable, Equatable, InventoryFailing {
     case finished(JobState)
     /// Jobs of this type run to their end.
     case notCancellable
+    /// The caller withdrew before there was an answer.
+    case cancelled
 
     /// Wraps the inventory's error.
     package init(_ error: InventoryError) { self = .inventory(error) }
@@ -36,6 +38,8 @@ package actor Scheduler {
         var interrupt: (@Sendable () -> Void)?
         /// A cancel came; what begins now is cut short at once.
         var isCancelled = false
+        /// What was done is being undone: a cancel is too late to cut anything short.
+        var isUndoing = false
         /// Passing failures of the step in a row.
         var attempts = 0
         /// Waits of the step in a row.
@@ -136,20 +140,23 @@ package actor Scheduler {
             // It has no turn to wait for any more.
             queues[key]?.removeAll { $0 == id }
             begin(id, key: nil)
-        } else if !job.isUndoing {
+        } else if active[id]?.isUndoing == false {
+            // Asked of what runs here: the undoing may have begun after the record was written.
             active[id]?.isCancelled = true
             active[id]?.interrupt?()
         }
         return job
     }
 
-    /// Returns when a job has ended (or is gone). Throws only when the task is cancelled or the inventory fails.
+    /// Returns when a job has ended (or is gone). Throws `.cancelled` when the task is, `.inventory` when that fails: it
+    /// is not known then whether the job has ended.
     package func waitUntilEnded(_ id: JobID) async throws(SchedulerError) {
-        while !Task.isCancelled {
+        while true {
             let job = try await inventory.read { transaction throws(SchedulerError) in
                 try transaction.find(JobRecord.self, id)
             }
             guard let job, !job.state.isFinal else { return }
+            guard !Task.isCancelled else { throw .cancelled }
             await pause(SchedulerLimits.lookDelay)
         }
     }
@@ -246,7 +253,10 @@ package actor Scheduler {
             }
             return true
         case .failure(.cancelled):
-            return true
+            // Nobody cut it short: a step that says so all the same must not be asked again without a pause.
+            if !isStopping, active[job.id]?.isCancelled != true {
+                try await holdUp(job, "the step was cut short", isWait: true)
+            }
         case .failure(.wait(let reason)):
             try await holdUp(job, reason, isWait: true)
         case .failure(.retry(let failure)):
@@ -307,8 +317,6 @@ package actor Scheduler {
 
     private func beginUndo(_ job: JobRecord, _ failure: Failure?, at index: Int?) async throws(SchedulerError) {
         resetCounts(job.id)
-        // From here on nothing is to be cut short.
-        active[job.id]?.isCancelled = false
         try await change(job.id) { job, now in
             job.isUndoing = true
             job.state = .running
@@ -323,6 +331,8 @@ package actor Scheduler {
     }
 
     private func undoOne(_ job: JobRecord, _ type: JobType) async throws(SchedulerError) -> Bool {
+        // Only the end of the controller cuts an undo short.
+        active[job.id]?.isUndoing = true
         let touched: [JobStepState] = [.done, .running, .failed]
         guard
             let index = job.steps.lastIndex(where: { touched.contains($0.state) && $0.undoFailure == nil })
@@ -338,7 +348,6 @@ package actor Scheduler {
                 do throws(StepFailure) { try await undo(context) } catch { return error }
                 return nil
             }
-            // Only the end of the controller cuts an undo short.
             failure = await interruptible(job.id, work)
         }
         if isStopping, failure != nil { return true }
@@ -418,7 +427,8 @@ package actor Scheduler {
 
     private func interruptible<T: Sendable>(_ id: JobID, _ work: Task<T, Never>) async -> T {
         active[id]?.interrupt = { work.cancel() }
-        if isStopping || active[id]?.isCancelled == true { work.cancel() }
+        let isWithdrawn = active[id]?.isCancelled == true && active[id]?.isUndoing != true
+        if isStopping || isWithdrawn { work.cancel() }
         let value = await work.value
         active[id]?.interrupt = nil
         return value

@@ -11,8 +11,6 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
     package var listenAddresses: [String]
     /// The port on each of them.
     package var port: UInt16
-    /// Directories below which imports from a host path may lie.
-    package var importDirectories: [String]
     /// Whether the agent makes a new store when there is none and it never had one. Left out: it does not.
     package var createsStore: Bool?
 
@@ -24,14 +22,13 @@ package struct AgentConfiguration: Hashable, Sendable, Codable {
     /// Creates a configuration from its parts.
     package init(
         imageStorageID: ImageStorageID, mountPath: MountPath, fileSystemID: String, listenAddresses: [String],
-        port: UInt16, importDirectories: [String], createsStore: Bool? = nil
+        port: UInt16, createsStore: Bool? = nil
     ) {
         self.imageStorageID = imageStorageID
         self.mountPath = mountPath
         self.fileSystemID = fileSystemID
         self.listenAddresses = listenAddresses
         self.port = port
-        self.importDirectories = importDirectories
         self.createsStore = createsStore
     }
 }

@@ -115,8 +115,6 @@ package struct EnrolInput: Hashable, Sendable, Codable {
     package var fileSystemID: String
     /// Addresses of the host to listen on: management, sync and data.
     package var listenAddresses: [String]
-    /// Directories below which `hostPath` imports may lie.
-    package var importDirectories: [String]
     /// Whether the agent makes a new store when there is none; left out: when this is its first enrolment here and
     /// there is none now.
     package var createsStore: Bool?
@@ -124,13 +122,12 @@ package struct EnrolInput: Hashable, Sendable, Codable {
     /// Creates the input from its parts.
     package init(
         imageStorageID: ImageStorageID, mountPath: MountPath, fileSystemID: String, listenAddresses: [String],
-        importDirectories: [String] = [], createsStore: Bool? = nil
+        createsStore: Bool? = nil
     ) {
         self.imageStorageID = imageStorageID
         self.mountPath = mountPath
         self.fileSystemID = fileSystemID
         self.listenAddresses = listenAddresses
-        self.importDirectories = importDirectories
         self.createsStore = createsStore
     }
 }
