@@ -1,6 +1,4 @@
-// A small, whole qcow2 file to break, and files that are hostile by their size.
-import Foundation
-import Testing
+// A small, whole qcow2 file to break.
 
 /// 1 MiB of disk in clusters of 4 KiB. Cluster 0 is the header, 1 the reference count table, 2 its block, 3 the L1
 /// table, 4 the L2 table; 5 and 6 are data of guest clusters 0 and 1.
@@ -72,31 +70,5 @@ struct SmallQcow2 {
     mutating func extendedEntry(_ index: Int, _ value: UInt64, zero: UInt32, present: UInt32) {
         put64(4 * 16384 + index * 16, value)
         put64(4 * 16384 + index * 16 + 8, UInt64(zero) << 32 | UInt64(present))
-    }
-}
-
-/// A sparse file that is written here and there.
-struct SparseFile {
-    let path: String
-    private let handle: FileHandle
-
-    init(_ path: String, byteCount: UInt64) throws {
-        self.path = path
-        try #require(FileManager.default.createFile(atPath: path, contents: nil))
-        handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
-        try handle.truncate(atOffset: byteCount)
-    }
-
-    func put(_ bytes: [UInt8], at offset: UInt64) throws {
-        try handle.seek(toOffset: offset)
-        try handle.write(contentsOf: Data(bytes))
-    }
-
-    /// Big-endian words, one after the other.
-    func put(words: [UInt64], at offset: UInt64) throws {
-        var data = Data(capacity: words.count * 8)
-        for word in words { withUnsafeBytes(of: word.bigEndian) { data.append(contentsOf: $0) } }
-        try handle.seek(toOffset: offset)
-        try handle.write(contentsOf: data)
     }
 }

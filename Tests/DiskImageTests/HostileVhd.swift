@@ -124,14 +124,20 @@ struct SmallVhdx {
 
     mutating func entry(_ index: Int, _ word: UInt64) { put(Self.table + index * 8, word, 8) }
 
+    /// CRC-32C of each byte.
+    private static let remainders: [UInt32] = (0..<256).map { byte in
+        (0..<8).reduce(UInt32(byte)) { value, _ in value >> 1 ^ (value & 1 == 1 ? 0x82f6_3b78 : 0) }
+    }
+
     /// Puts the checksums right, and copies the region table.
     mutating func seal() {
         for (start, count) in [(64 << 10, 4096), (128 << 10, 4096), (Self.regionTable, 64 << 10)] {
             put(start + 4, 0, 4)
             var value = UInt32.max
-            for byte in bytes[start..<start + count] {
-                value ^= UInt32(byte)
-                for _ in 0..<8 { value = value >> 1 ^ (value & 1 == 1 ? 0x82f6_3b78 : 0) }
+            bytes.withUnsafeBytes { raw in
+                for index in start..<start + count {
+                    value = Self.remainders[Int((value ^ UInt32(raw[index])) & 0xff)] ^ value >> 8
+                }
             }
             put(start + 4, UInt64(~value), 4)
         }

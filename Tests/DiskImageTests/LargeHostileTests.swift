@@ -174,5 +174,27 @@ extension DiskImageTests {
                 Verdict.of(try FileSource(file.path), .vhdx).hasPrefix("corrupt@\(place) a block is in the state 5"))
             #expect(try memory.growthBytes() < 128 << 20)
         }
+
+        /// Nearly 2 TiB in blocks of 512 KiB, in no order.
+        @Test func fourMillionBlocks() throws {
+            let scratch = try Scratch()
+            let (blocks, stride): (UInt32, UInt32) = (4_190_000, 1025)
+            let file = try SparseFile(scratch.file("blocks.vhd"), byteCount: (UInt64(blocks * stride) + 40_000) * 512)
+            var head = SmallVhd()
+            head.put(48, UInt64(blocks) << 19, 8)
+            head.put(512 + 28, UInt64(blocks), 4)
+            head.put(512 + 32, 512 << 10, 4)
+            head.seal()
+            try file.put(Array(head.bytes[0..<1536]), at: 0)
+            try file.put(Array(head.bytes[0..<512]), at: (UInt64(blocks * stride) + 39_999) * 512)
+            // A prime reaches every number once.
+            let words = (0..<blocks).map { block in
+                (UInt32(UInt64(block) * 1_234_577 % UInt64(blocks)) * stride + 35_000).bigEndian
+            }
+            try file.put(words.withUnsafeBytes { [UInt8]($0) }, at: 1536)
+            let memory = try MemoryPeak()
+            #expect(Verdict.of(try FileSource(file.path), .vhd) == "taken")
+            #expect(try memory.growthBytes() < 128 << 20)
+        }
     }
 }

@@ -7,36 +7,6 @@ import Volumes
 /// All tests of this room; one at a time, since some measure the memory of the process.
 @Suite(.serialized) enum DiskImageTests {}
 
-/// A file in memory.
-struct MemorySource: ByteSource {
-    var bytes: [UInt8]
-    /// Where data is; nil: everywhere.
-    var runs: [Range<UInt64>]?
-
-    init(_ bytes: [UInt8], runs: [Range<UInt64>]? = nil) {
-        self.bytes = bytes
-        self.runs = runs
-    }
-
-    var byteCount: UInt64 { UInt64(bytes.count) }
-
-    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: UInt64) throws(VolumeError) -> Int {
-        guard offset < byteCount else { return 0 }
-        let count = min(buffer.count, bytes.count - Int(offset))
-        bytes.withUnsafeBytes {
-            UnsafeMutableRawBufferPointer(rebasing: buffer[0..<count])
-                .copyMemory(from: UnsafeRawBufferPointer(rebasing: $0[Int(offset)..<Int(offset) + count]))
-        }
-        return count
-    }
-
-    func dataRun(from offset: UInt64) throws(VolumeError) -> Range<UInt64>? {
-        guard let runs else { return offset < byteCount ? offset..<byteCount : nil }
-        guard let run = runs.first(where: { $0.upperBound > offset }) else { return nil }
-        return max(run.lowerBound, offset)..<run.upperBound
-    }
-}
-
 /// A file on disk.
 final class FileSource: ByteSource {
     private let descriptor: Int32
@@ -87,6 +57,32 @@ final class Scratch {
     }
 }
 
+/// A sparse file that is written here and there.
+struct SparseFile {
+    let path: String
+    private let handle: FileHandle
+
+    init(_ path: String, byteCount: UInt64) throws {
+        self.path = path
+        try #require(FileManager.default.createFile(atPath: path, contents: nil))
+        handle = try FileHandle(forWritingTo: URL(fileURLWithPath: path))
+        try handle.truncate(atOffset: byteCount)
+    }
+
+    func put(_ bytes: [UInt8], at offset: UInt64) throws {
+        try handle.seek(toOffset: offset)
+        try handle.write(contentsOf: Data(bytes))
+    }
+
+    /// Big-endian words, one after the other.
+    func put(words: [UInt64], at offset: UInt64) throws {
+        var data = Data(capacity: words.count * 8)
+        for word in words { withUnsafeBytes(of: word.bigEndian) { data.append(contentsOf: $0) } }
+        try handle.seek(toOffset: offset)
+        try handle.write(contentsOf: data)
+    }
+}
+
 /// The programs of qemu-utils, the oracle of these tests.
 enum Qemu {
     static let isThere = FileManager.default.isExecutableFile(atPath: "/usr/bin/qemu-img")
@@ -118,7 +114,10 @@ enum Mkfs {
     static let isThere = FileManager.default.isExecutableFile(atPath: "/usr/sbin/mkfs.ext4")
 
     /// Makes a file with a file system that has these files.
-    static func ext4(_ path: String, byteCount: UInt64, content: [String: String]) throws {
+    static func ext4(
+        _ path: String, byteCount: UInt64, content: [String: String], kind: String = "ext4",
+        links: [String: String] = [:]
+    ) throws {
         let scratch = try Scratch()
         for (name, text) in content {
             let file = URL(fileURLWithPath: scratch.file(name))
@@ -126,8 +125,11 @@ enum Mkfs {
                 at: file.deletingLastPathComponent(), withIntermediateDirectories: true)
             try Data(text.utf8).write(to: file)
         }
+        for (name, target) in links {
+            try FileManager.default.createSymbolicLink(atPath: scratch.file(name), withDestinationPath: target)
+        }
         _ = try SparseFile(path, byteCount: byteCount)
-        try Qemu.run("../sbin/mkfs.ext4", "-q", "-F", "-d", scratch.path, path)
+        try Qemu.run("../sbin/mkfs.ext4", "-q", "-F", "-t", kind, "-d", scratch.path, path)
     }
 }
 

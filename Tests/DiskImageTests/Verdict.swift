@@ -4,20 +4,8 @@ import Model
 import Testing
 import Volumes
 
-/// What becomes of a file: "taken", or the first error of inspecting and reading it.
+/// What becomes of a file, and that it does so soon.
 enum Verdict {
-    /// The kind of an error and its words, such as `corrupt@20 cluster_bits is 8, not 9 to 21`.
-    static func words(_ error: DiskImageError) -> String {
-        switch error {
-        case .mismatch(_, let found): "mismatch \(found)"
-        case .unsafe(let rule, let offset): "unsafe@\(offset) \(rule)"
-        case .corrupt(let rule, let offset): "corrupt@\(offset) \(rule)"
-        case .unsupported(let feature, let offset): "unsupported@\(offset) \(feature)"
-        case .tooLarge: "tooLarge"
-        case .source(let words): "source \(words)"
-        }
-    }
-
     /// The processor time of this thread: other work on the machine does not count.
     private static func threadNanoseconds() -> Int {
         var time = timespec()
@@ -29,26 +17,6 @@ enum Verdict {
     static func of(_ source: any ByteSource, _ format: ImageFormat) -> String {
         let start = threadNanoseconds()
         defer { #expect(threadNanoseconds() - start < 2_000_000_000) }
-        do throws(DiskImageError) {
-            let found = try DiskImage.inspect(source, declared: format, type: .disk, limits: .standard)
-            let disk = try DiskImage.open(source, format: format, limits: .standard)
-            let piece = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 20, alignment: 16)
-            defer { piece.deallocate() }
-            var place: UInt64 = 0
-            while place < min(found.virtualSizeBytes, 8 << 20) {
-                let extent = try disk.extent(at: place)
-                if extent.range.lowerBound != place || extent.range.isEmpty {
-                    return "extent \(extent) at \(place)"
-                }
-                let count = Int(min(extent.range.upperBound - place, UInt64(piece.count)))
-                if extent.isData {
-                    try disk.read(into: UnsafeMutableRawBufferPointer(rebasing: piece[0..<count]), at: place)
-                }
-                place += UInt64(count)
-            }
-            return "taken"
-        } catch {
-            return words(error)
-        }
+        return ReadAll.verdict(source, format)
     }
 }

@@ -10,9 +10,11 @@ enum CRC32C {
     /// The checksum of `bytes`, where the four bytes at `place` count as zero.
     static func of(_ bytes: [UInt8], without place: Int) -> UInt32 {
         var value = UInt32.max
-        for index in bytes.indices {
-            let byte = index >= place && index < place + 4 ? 0 : bytes[index]
-            value = table[Int((value ^ UInt32(byte)) & 0xff)] ^ value >> 8
+        bytes.withUnsafeBytes { raw in
+            for index in 0..<raw.count {
+                let byte = UInt(bitPattern: index &- place) < 4 ? 0 : raw[index]
+                value = table[Int((value ^ UInt32(byte)) & 0xff)] ^ value >> 8
+            }
         }
         return ~value
     }

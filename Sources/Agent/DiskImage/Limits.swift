@@ -47,6 +47,8 @@ enum Limits {
     static let vhdBlockBytes: ClosedRange<UInt64> = 64 << 10...256 << 20
     /// The most blocks of a VHD: a table of 16 MiB, for 2 TiB in blocks of 512 KiB.
     static let vhdBlockCountMax: UInt64 = 1 << 22
+    /// The most blocks that a VHD file has room for: the map of where they begin takes 32 MiB.
+    static let vhdHostBlockCountMax: UInt64 = 1 << 23
     /// Bytes of sector bitmaps of a VHD that are kept.
     static let vhdBitmapCacheBytes = 1 << 20
 
@@ -71,4 +73,18 @@ enum Limits {
     static let renderedDiskBytesMax: UInt64 = 16 << 40
     /// An ISO file may lack this much of what its volume descriptor says: padding that tools strip.
     static let isoPaddingBytesMax: UInt64 = 150 * 2048
+
+    /// Bytes that are read of a disk to learn of its guest; each read counts for 512 at least.
+    static let guestReadBytesMax = 16 << 20
+    /// Partitions in an extended one, and in a GPT.
+    static let logicalPartitionCountMax = 60
+    static let gptEntryCountMax = 256
+    /// Blocks of a directory that are searched, links that are followed, and levels of extents.
+    static let guestDirectoryBlockCountMax = 256
+    static let guestLinkCountMax = 8
+    static let guestExtentDepthMax = 6
+    /// The longest os-release file, its lines, and what is kept of a value.
+    static let osReleaseBytesMax = 64 << 10
+    static let osReleaseLineCountMax = 256
+    static let osReleaseCharacterCountMax = 200
 }

@@ -44,23 +44,35 @@ struct VhdMap: GuestMap {
 
     /// Blocks lie in the file, apart from each other and from what the header names.
     private func checkBlocks() throws(DiskImageError) {
+        let ranges = header.regions.map(\.range)
+        let sectors = (header.bitmapBytes + header.blockBytes) / 512
+        // No block fits twice into a stretch as long as one, so a place for each stretch holds all that begin there:
+        // the sector of its first, plus one.
+        let stretches = min(file.byteCount / 512, UInt64(Self.noBlock)) / sectors + 2
+        guard stretches <= Limits.vhdHostBlockCountMax else {
+            throw .unsupported(
+                feature: "VHD files of more than 8388608 blocks", offset: header.footer.headerOffset + 32)
+        }
+        var starts = [UInt32](repeating: 0, count: Int(stretches))
         for index in blocks.indices where blocks[index] != Self.noBlock {
             let place = header.tableOffset + UInt64(index) * 4
-            let start = UInt64(blocks[index]) * 512
+            let sector = UInt64(blocks[index])
+            let start = sector * 512
             let visible = min(header.blockBytes, virtualSizeBytes - UInt64(index) * header.blockBytes)
             guard file.contains(start, header.bitmapBytes + visible) else {
                 throw .corrupt(rule: "a block lies outside the file", offset: place)
             }
             let range = start..<start + header.bitmapBytes + visible
-            for region in header.regions where region.range.overlaps(range) {
-                throw .corrupt(rule: "a block overlaps \(region.name)", offset: place)
+            for part in ranges.indices where ranges[part].overlaps(range) {
+                throw .corrupt(rule: "a block overlaps \(header.regions[part].name)", offset: place)
             }
-        }
-        let sorted = blocks.filter { $0 != Self.noBlock }.sorted()
-        let sectors = (header.bitmapBytes + header.blockBytes) / 512
-        for index in sorted.indices.dropFirst() where UInt64(sorted[index] - sorted[index - 1]) < sectors {
-            let place = UInt64(blocks.lastIndex(of: sorted[index]) ?? 0) * 4
-            throw .corrupt(rule: "a block overlaps another", offset: header.tableOffset + place)
+            let own = Int(sector / sectors)
+            let isAlone =
+                starts[own] == 0
+                && (own == 0 || starts[own - 1] == 0 || UInt64(starts[own - 1]) - 1 + sectors <= sector)
+                && (starts[own + 1] == 0 || sector + sectors <= UInt64(starts[own + 1]) - 1)
+            guard isAlone else { throw .corrupt(rule: "a block overlaps another", offset: place) }
+            starts[own] = blocks[index] + 1
         }
     }
 

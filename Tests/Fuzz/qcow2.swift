@@ -1,0 +1,10 @@
+import Model
+
+/// Reads a qcow2 file that the input means.
+@_cdecl("LLVMFuzzerTestOneInput")
+public func fuzz(_ data: UnsafePointer<UInt8>?, _ count: Int) -> CInt {
+    let input = [UInt8](UnsafeBufferPointer(start: data, count: count))
+    let verdict = ReadAll.verdict(MemorySource(FuzzInput.file(.qcow2, input)), .qcow2)
+    precondition(!verdict.hasPrefix("extent"), verdict)
+    return 0
+}
