@@ -115,9 +115,12 @@ struct ContentTests {
         let qcow2 = try await bench.send(.head, uri + "?format=qcow2")
         #expect(qcow2.code == 200)
         #expect(qcow2.headers[.eTag] != raw)
+        let vmdk = try await bench.send(.head, uri + "?format=vmdk")
+        #expect(vmdk.code == 200)
+        #expect(vmdk.headers[.eTag] != raw && vmdk.headers[.eTag] != qcow2.headers[.eTag])
         // The digest is that of the file as it was given, which is not what is sent.
         #expect(qcow2.field("Repr-Digest") == nil)
-        try await bench.send(.get, uri + "?format=vmdk").expectProblem(422, "invalid-value", field: "format")
+        try await bench.send(.get, uri + "?format=vdi").expectProblem(422, "invalid-value", field: "format")
     }
 
     @Test func imageThatIsNotReady() async throws {

@@ -28,7 +28,8 @@ private let lines: [String] = [
     "image add --storage s --host-path /srv/a.iso --type system --format iso "
         + "--checksum sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
     "image edit i --description d", "image delete a b c --yes --wait",
-    "image download i --format qcow2 -o file --replace --storage s", "image download i --output-file -",
+    "image download i --format qcow2 -o file --replace --storage s", "image download i --format vmdk -o f",
+    "image download i --output-file -",
     "job list --state running --type add-image", "job show j", "job watch j", "job cancel j", "event watch --after 7",
     "param list", "param show job.retention-days", "param set url-import.deny [\"10.0.0.0/8\"]", "param edit a b",
     "user list", "user show u", "user add --name u --role viewer --password-stdin", "user create --name u --role admin",
@@ -66,7 +67,7 @@ private let lines: [String] = [
         "image add --storage s --url https://a/b.raw --checksum md5:d41d8cd98f00b204e9800998ecf8427e",
         "image add --storage s --file a.iso --type disk", "image add --storage s --file a.raw --format vdi",
         "image add --storage s --file a.raw --type tape", "image list --limit 0", "image list --limit -1",
-        "image list --limit x", "image list -o yaml", "image download i", "image download i -o f --format vmdk",
+        "image list --limit x", "image list -o yaml", "image download i", "image download i -o f --format vdi",
         "storage add standalone --name s --data-center b --host h --mount-path /l",
         "storage add standalone --name s --data-center b --host h --mount-path /l --disk /dev/vdb --local-directory",
         "storage probe --host h --password-file p --password-stdin", "storage probe --host h --ssh-port x",
