@@ -131,11 +131,13 @@ import Volumes
         try store.take(two, as: 2)
         #expect(try store.usage().reclaimableBytes == 0)
         // An open disk holds its blobs.
-        var disk: (any GuestDisk)? = try store.open(Given.image(2))
-        try store.remove(Given.image(2))
-        #expect(try store.usage().storedBytes > alone)
-        _ = disk
-        disk = nil
+        do {
+            let disk = try store.open(Given.image(2))
+            try withExtendedLifetime(disk) {
+                try store.remove(Given.image(2))
+                #expect(try store.usage().storedBytes > alone)
+            }
+        }
         #expect(try store.usage().storedBytes == alone)
         try store.remove(Given.image(2))
         #expect(throws: StorageError.imageNotFound(Given.image(2))) { _ = try store.image(Given.image(2)) }
