@@ -44,7 +44,8 @@ let core: [Target] = [
     room("Agent", "Storage", ["Model", "DiskImage", "Volumes"]),
     room("Agent", "SliceStorage", ["Model", "Compression", "Blobs", "Volumes", "DiskImage", "Storage", "CSQLite"]),
     .target(
-        name: "TestSupport", dependencies: ["Model", "Volumes", "DiskImage"], path: "Tests/TestSupport", swiftSettings: strict),
+        name: "TestSupport", dependencies: ["Model", "Volumes", "DiskImage"], path: "Tests/TestSupport",
+        swiftSettings: strict),
     tests("ModelTests", ["Model"]),
     tests("BlobsTests", ["Model", "Compression", "Blobs"]),
     tests("DiskImageTests", ["Model", "Compression", "DiskImage", "Volumes"]),

@@ -69,7 +69,8 @@ final class TestHost: Sendable {
                 wallClock: WallClock { TestAuthority.now }, monotonicSeconds: seconds, workerCount: 2,
                 frameCacheBytes: 8 << 20))
         var settings = AgentSettings(
-            version: "test", mountPath: directory + "/mount", importDirectories: { [directory] in [directory + "/imports"] })
+            version: "test", mountPath: directory + "/mount",
+            importDirectories: { [directory] in [directory + "/imports"] })
         if allowsLoopback { settings.deniedNetworks = [] }
         settings.fetchRetries = RetryPolicy(failureCountMax: 3, pauseFirst: .milliseconds(1))
         settings.configuration = configured

@@ -47,7 +47,8 @@ package final class TemporaryDirectory: Sendable {
 
     /// Makes a directory below the host's place for temporaries.
     package init() {
-        var template = Array("/tmp/lamina-test-XXXXXX".utf8CString)
+        let parent = getenv("TMPDIR").map { String(cString: $0) } ?? "/tmp"
+        var template = Array((parent + "/lamina-test-XXXXXX").utf8CString)
         path = template.withUnsafeMutableBufferPointer { buffer in
             guard let made = mkdtemp(buffer.baseAddress!) else { preconditionFailure("no temporary directory") }
             return String(cString: made)

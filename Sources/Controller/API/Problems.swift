@@ -63,7 +63,8 @@ extension APIError {
     /// What is wrong with a host: with the way to it, with its identity, or with what was asked of it.
     private static func status(ofHostCode code: String) -> HTTPResponse.Status {
         switch code {
-        case "host-unknown", "host-unreachable", "host-timeout", "host-disconnected", "host-bad-answer", "ssh-port-closed",
+        case "host-unknown", "host-unreachable", "host-timeout", "host-disconnected", "host-bad-answer",
+            "ssh-port-closed",
             "not-ssh":
             .badGateway
         case "ssh-host-key-changed": .conflict

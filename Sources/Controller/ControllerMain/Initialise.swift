@@ -18,7 +18,7 @@ struct Initialise: AsyncParsableCommand {
     @OptionGroup var dataDirectory: DataDirectoryOption
 
     @Option(
-        help: "Read the password of the account 'admin' from the first line of this file; a random one is printed else.",
+        help: "Read the password of 'admin' from the first line of this file; else a random one is printed.",
         completion: .file())
     var adminPasswordFile: String?
 

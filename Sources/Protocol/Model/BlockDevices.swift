@@ -293,6 +293,8 @@ extension BlockDeviceFacts {
 
     /// The device paths in `/proc/swaps`.
     package static func swaps(table text: String) -> [String] {
-        text.split(separator: "\n").dropFirst().compactMap { $0.split(whereSeparator: \.isWhitespace).first.map(String.init) }
+        text.split(separator: "\n").dropFirst().compactMap {
+            $0.split(whereSeparator: \.isWhitespace).first.map(String.init)
+        }
     }
 }
