@@ -91,6 +91,23 @@ struct AccountTests {
         await lab.end()
     }
 
+    @Test func guessingManyAtOnceGainsNothing() async throws {
+        let lab = try await started()
+        let looked = await withTaskGroup(of: Bool.self) { group in
+            for number in 0..<40 {
+                group.addTask {
+                    await refusal { () throws(OperationError) in
+                        try await self.logIn(lab, "admin", "wrong", from: "10.0.0.\(number)")
+                    } == .unauthenticated
+                }
+            }
+            return await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+        }
+        // As many as one after the other before the first pause, and no more.
+        #expect((1...OperationsLimits.logInFailuresFree + 1).contains(looked))
+        await lab.end()
+    }
+
     @Test func guessingFromOneAddressGetsSlowerForAllAccountsAndIsForgotten() async throws {
         let lab = try await started()
         for number in 0...OperationsLimits.logInFailuresFree {

@@ -44,9 +44,10 @@ extension Operations {
         let account = "account " + String(username.prefix(128))
         let keys = [account, "address " + address]
         let now = rooms.clock.now()
-        if let pause = logIns.withLock({ $0.pause(for: keys, at: now) }) {
+        if let pause = logIns.withLock({ $0.begin(keys, at: now) }) {
             throw .tooManyAttempts(retryAfterSeconds: pause)
         }
+        defer { logIns.withLock { $0.end(keys) } }
         let known = try await rooms.read { transaction throws(OperationError) in
             let user = try transaction.user(named: username)
             return Account(
@@ -139,9 +140,10 @@ extension Operations {
         guard let id = caller.userID else { throw .unauthenticated }
         let keys = ["account " + caller.username, "address " + caller.address]
         let now = rooms.clock.now()
-        if let pause = logIns.withLock({ $0.pause(for: keys, at: now) }) {
+        if let pause = logIns.withLock({ $0.begin(keys, at: now) }) {
             throw .tooManyAttempts(retryAfterSeconds: pause)
         }
+        defer { logIns.withLock { $0.end(keys) } }
         let stored = try await rooms.read { transaction throws(OperationError) in
             try transaction.passwordHash(of: id)
         }
