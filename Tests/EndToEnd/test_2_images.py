@@ -184,6 +184,19 @@ def test_the_hosts_admin_allows_more_directories(controller, lab, files, storage
     assert controller.download_digest(image) == files.digest("rescue.iso")
 
 
+def test_notes_tell_what_is_on_the_disk(controller, lab, files, storage, on_host, scratch):
+    disk = scratch / "gpt.raw"
+    subprocess.run(["truncate", "-s", "64M", disk], check=True)
+    subprocess.run(["sfdisk", "-q", disk], input="label: gpt\n,16M,U\n,,L\n", text=True, check=True)
+    lab.put("h1", disk, "/lamina/import/gpt.raw")
+    lab.sh("h1", "chmod a+r /lamina/import/gpt.raw")
+    image = controller.add_image(storage, "gpt", {"hostPath": "/lamina/import/gpt.raw"})
+    assert any("GPT" in note and "EFI system" in note for note in image["notes"]), image["notes"]
+    plain = controller.add_image(storage, "declared", {"hostPath": f"{on_host}/disk.raw"}, type="system")
+    assert any("ext4" in note for note in plain["notes"]), plain["notes"]
+    assert any("needs a kernel from outside" in note for note in plain["notes"]), plain["notes"]
+
+
 def test_backing_file_is_refused(controller, lab, files, storage, on_host, scratch):
     evil = scratch / "evil.qcow2"
     subprocess.run(["qemu-img", "create", "-q", "-f", "qcow2", "-u", "-b", "/etc/shadow", "-F", "raw", evil, "1M"], check=True)

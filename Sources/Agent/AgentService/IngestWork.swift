@@ -43,9 +43,10 @@ struct IngestWork {
                 whole.source, declared: declaration.format, type: declaration.type, limits: .standard)
             disk = try DiskImage.open(whole.source, format: declaration.format, limits: .standard)
         } catch { throw AgentFailure(error) }
+        let notes = inspection.notes + GuestNotes.sentences(of: disk, declared: declaration)
         let facts = try runs.sliceInTurn(run) { () throws(AgentFailure) in try slice(disk, of: whole) }
         try endSource()
-        return IngestVerb.Reply(facts: facts, notes: inspection.notes)
+        return IngestVerb.Reply(facts: facts, notes: notes)
     }
 
     private func slice(_ disk: any GuestDisk, of whole: Whole) throws(AgentFailure) -> ImageFacts {

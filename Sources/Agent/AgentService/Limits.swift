@@ -1,5 +1,7 @@
 /// The bounds of the agent's work.
 enum ServiceLimits {
+    /// Partitions whose file systems are named in a note.
+    static let partitionsNamedMax = 16
     /// Threads for short calls of the store.
     static let shortThreadCountMax = 8
     /// Threads for reading content and writing uploads: at most so many pieces are worked on at once.
