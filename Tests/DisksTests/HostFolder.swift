@@ -5,8 +5,10 @@ final class HostFolder {
     let path: String
 
     init() throws {
-        let root = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        // The rules of mount paths hold here, too: a checkout may lie where no storage may, such as /tmp or /root.
+        let checkout = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent().appending(path: ".build").path
+        let root = geteuid() == 0 ? "/srv" : checkout
         path = root + "/lamina-disks-\(UUID().uuidString)"
         try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
     }
