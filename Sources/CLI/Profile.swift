@@ -55,7 +55,9 @@ package struct Profile: Codable, Sendable, Equatable {
 package enum PrivateFile {
     /// Writes a file with mode 0600 by a rename, making its directory (0700) when needed.
     package static func write(_ data: Data, to path: String) throws(CLIError) {
-        let directory = (path as NSString).deletingLastPathComponent
+        // Of a name without a directory, such as `-o disk.qcow2`, it is empty.
+        let parent = (path as NSString).deletingLastPathComponent
+        let directory = parent.isEmpty ? "." : parent
         do {
             try FileManager.default.createDirectory(
                 atPath: directory, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])

@@ -222,10 +222,10 @@ class Controller:
         return {**os.environ, "LAMINA_URL": self.url, "LAMINA_CA": str(self.data / "ca.pem"), "LAMINA_TOKEN": token,
                 "HOME": str(self.folder)}
 
-    def cli(self, *words, check=True, stdin=None, environment=None):
+    def cli(self, *words, check=True, stdin=None, environment=None, folder=None):
         """Runs `lamina` with a token of the environment; answers the finished process."""
         env = {**self.cli_environment(), **(environment or {})}
-        done = subprocess.run([BIN / "lamina", *map(str, words)], input=stdin, text=True, capture_output=True, env=env,
+        done = subprocess.run([BIN / "lamina", *map(str, words)], input=stdin, text=True, capture_output=True, env=env, cwd=folder,
                               timeout=600)
         if check and done.returncode != 0:
             raise Problem(f"lamina {' '.join(map(str, words))}: {done.returncode}\n{done.stdout}\n{done.stderr}")

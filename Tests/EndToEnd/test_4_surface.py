@@ -109,6 +109,9 @@ def test_cli_flow_of_an_admin(controller, hosts, storage, files, scratch):
     out = scratch / "from-cli.iso"
     controller.cli("image", "download", "from-cli", "--format", "raw", "-o", out)
     assert out.read_bytes() == files.path("rescue.iso").read_bytes()
+    # A name without a directory is a file of the working directory.
+    controller.cli("image", "download", "from-cli", "--format", "qcow2", "-o", "named.qcow2", folder=scratch)
+    subprocess.run(["qemu-img", "check", scratch / "named.qcow2"], check=True, capture_output=True)
     controller.cli("image", "delete", "from-cli", "--yes", "--wait")
     assert controller.cli("image", "show", "from-cli", check=False).returncode == 3
 
