@@ -111,7 +111,7 @@ struct FileUpload {
         }
     }
 
-    /// The durable offset, or `fallback` while the controller cannot be asked.
+    /// The durable offset, or `fallback` while the controller, or the agent behind it, cannot be asked.
     private func standing(of location: String, else fallback: UInt64) async throws(CLIError) -> UInt64 {
         do throws(CLIError) {
             guard let offset = try await standing(of: location) else {
@@ -119,7 +119,8 @@ struct FileUpload {
             }
             return offset
         } catch {
-            guard case .notReachable = error else { throw error }
+            // The controller or the storage's agent is away for a moment: what asks again is bounded by the caller.
+            guard FileUpload.isWorthTrying(error) else { throw error }
             return fallback
         }
     }
